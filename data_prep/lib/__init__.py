@@ -1,0 +1,1 @@
+"""What the recipes share. `pipeline.prepare` turns raw parallel text into one self-contained fairseq data folder."""

@@ -1,0 +1,117 @@
+"""`data.json`: what a prepared data folder holds and how it was made. Written last, so its presence means "done"."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Mapping
+
+from .errors import DataError
+from .text import sha256
+
+FILE = "data.json"
+FORMAT = 1
+SPLITS = ("train", "valid", "test")
+MODELS = {"sentencepiece": "spm.model", "moses-bpe": "codes"}
+_TYPES = {"str": str, "int": int, "bool": bool}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the contents of a data folder, apart from the text itself."""
+
+    corpus: str
+    source: str
+    target: str
+    tokenizer: str  # a key of MODELS
+    size: int  # sentencepiece: pieces; moses-bpe: merges
+    lowercase: bool
+    aggressive: bool  # Moses' aggressive hyphen splitting
+    joined_dictionary: bool
+
+    @property
+    def model(self) -> str:
+        """Name of the subword model's file."""
+        return MODELS[self.tokenizer]
+
+    @property
+    def languages(self) -> tuple[str, str]:
+        return self.source, self.target
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The contents of `data.json`."""
+
+    settings: Settings
+    text: str  # sha256 of the text it was made from: the same settings with other text is other data
+    pairs: Mapping[str, int]
+    sha256: Mapping[str, str]  # every other file of the folder
+    versions: Mapping[str, str]
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read and check `folder/data.json`; every file that it lists must be there (see `verify` for their contents)."""
+        path = folder / FILE
+        if not path.is_file():
+            raise DataError(f"{folder} is not a prepared data folder (no {FILE}): make one with data_prep/<corpus>.sh")
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise DataError(f"{path} is not valid JSON ({error}): delete {folder} and prepare it again") from error
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            found = data.get("format") if isinstance(data, dict) else None
+            raise DataError(f"{path}: format {found!r} is not {FORMAT}: delete {folder} and prepare it again")
+        try:
+            manifest = cls(
+                settings=Settings(**{f.name: _typed(data, f.name, _TYPES[str(f.type)]) for f in fields(Settings)}),
+                text=_typed(data, "text", str),
+                pairs=_mapping(data, "pairs", int),
+                sha256=_mapping(data, "sha256", str),
+                versions=_mapping(data, "versions", str),
+            )
+            if manifest.settings.tokenizer not in MODELS:
+                raise ValueError(f"tokenizer {manifest.settings.tokenizer!r} is not one of {', '.join(MODELS)}")
+            if set(manifest.pairs) != set(SPLITS):
+                raise ValueError(f"pairs must name {', '.join(SPLITS)}")
+            if any(Path(name).is_absolute() or ".." in Path(name).parts for name in manifest.sha256):
+                raise ValueError("sha256 names a file outside the folder")
+        except ValueError as error:
+            raise DataError(f"{path}: {error}: delete {folder} and prepare it again") from error
+        missing = [name for name in manifest.sha256 if not (folder / name).is_file()]
+        if missing:
+            raise DataError(f"{folder} lacks {', '.join(missing)}: delete it and prepare it again")
+        return manifest
+
+    def verify(self, folder: Path) -> None:
+        """Compare the contents of every file with its checksum."""
+        for name, expected in self.sha256.items():
+            if sha256(folder / name) != expected:
+                raise DataError(f"{folder / name} has changed since it was prepared: delete {folder} and prepare it again")
+
+    def write(self, folder: Path) -> None:
+        """Write `folder/data.json`, whole or not at all."""
+        settings = asdict(self.settings)
+        data = {"format": FORMAT, **settings, "model": self.settings.model, "text": self.text}
+        data.update(pairs=dict(self.pairs), sha256=dict(self.sha256), versions=dict(self.versions))
+        beside = folder / (FILE + ".part")
+        beside.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(beside, folder / FILE)
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """sha256 of every file of the folder but `data.json`, by its relative name."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != FILE)
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in files}
+
+
+def _typed(data: Mapping[str, Any], name: str, kind: type) -> Any:
+    if type(data.get(name)) is not kind:
+        raise ValueError(f"{name!r} must be {kind.__name__}, not {data.get(name)!r}")
+    return data[name]
+
+
+def _mapping(data: Mapping[str, Any], name: str, kind: type) -> dict[str, Any]:
+    return {key: _typed(data[name], key, kind) for key in _typed(data, name, dict)}

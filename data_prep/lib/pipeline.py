@@ -1,0 +1,221 @@
+"""Raw parallel text into one self-contained fairseq data folder.
+
+    prepare(corpus="mine", source="de", target="en", raw={"train": (de, en), "valid": ..., "test": ...},
+            out=Path("data-bin/mine.de-en"), subword=Subword("sentencepiece", 8000))
+
+The folder holds fairseq's files, the subword model (`spm.model` or `codes`), `raw/` and, where the text is tokenised,
+`tok/` with the references, and `data.json`. All work happens in `<out>.work` beside it, which is renamed when whole.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import platform
+import re
+import shutil
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Iterator, Mapping, Optional
+
+from . import moses, subwords
+from .binarize import binarize
+from .errors import DataError
+from .manifest import FILE, SPLITS, Manifest, Settings, checksums
+from .subwords import Subword
+from .text import Pair, read_pairs, select, sha256, tidy, write_pairs
+
+log = logging.getLogger(__name__)
+
+PACKAGES = ("fairseq", "ve-fairseq", "sentencepiece", "subword-nmt", "mosestokenizer")
+
+
+def prepare(
+    *,
+    corpus: str,
+    source: str,
+    target: str,
+    raw: Mapping[str, Pair],
+    out: Path,
+    subword: Subword,
+    joined_dictionary: bool = True,
+) -> None:
+    """Turn raw text (plain or gzip, one sentence a line) into the data folder `out`.
+
+    Training pairs with an empty side are dropped. Does nothing if `out` holds this very data already.
+    """
+    settings = make_settings(corpus, source, target, subword, joined_dictionary)
+    if set(raw) != set(SPLITS):
+        raise DataError(f"raw must name {', '.join(SPLITS)}, not {', '.join(raw)}")
+    check_out(out, settings)
+    with workplace(out) as work:
+        texts = {split: pair_of(work / "raw", split, settings) for split in SPLITS}
+        for split in SPLITS:
+            write_pairs(_tidied(raw[split], split), texts[split], f"reading {split}")
+        if is_done(out, settings, sha256(*(path for split in SPLITS for path in texts[split]))):
+            return
+        tokens = {split: pair_of(work / "tok", split, settings) for split in SPLITS}
+        for split in SPLITS:
+            for language, before, after in zip(settings.languages, texts[split], tokens[split]):
+                _tokenize(subword, language, before, after)
+        build(settings, texts, tokens, work, out)
+
+
+def make_settings(corpus: str, source: str, target: str, subword: Subword, joined_dictionary: bool = True) -> Settings:
+    """The checked settings of a data folder."""
+    for flag, language in (("--source", source), ("--target", target)):
+        if not re.fullmatch(r"[A-Za-z0-9_]+", language):
+            raise DataError(f"{flag} {language!r}: only letters, digits and _ (fairseq joins the two languages with '-')")
+    if source == target:
+        raise DataError(f"--source and --target are both {source!r}: they must differ")
+    return Settings(
+        corpus=corpus,
+        source=source,
+        target=target,
+        tokenizer=subword.kind,
+        size=subword.size,
+        lowercase=subword.lowercase,
+        aggressive=subword.aggressive,
+        joined_dictionary=joined_dictionary,
+    )
+
+
+def pair_of(folder: Path, split: str, settings: Settings) -> Pair:
+    """`folder/split.source` and `folder/split.target`."""
+    return folder / f"{split}.{settings.source}", folder / f"{split}.{settings.target}"
+
+
+def check_out(out: Path, settings: Settings) -> Optional[Manifest]:
+    """The manifest of `out`, or None where there is nothing yet; anything else in its place is an error."""
+    if not out.exists():
+        return None
+    mend = "choose another --out, or delete it first"
+    if not out.is_dir():
+        raise DataError(f"--out {out} is a file: {mend}")
+    if not any(out.iterdir()):
+        return None
+    if not (out / FILE).is_file():
+        raise DataError(f"--out {out} exists and holds something else than prepared data (no {FILE}): {mend}")
+    manifest = Manifest.read(out)
+    for name, value in vars(settings).items():
+        there = getattr(manifest.settings, name)
+        if there != value:
+            raise DataError(f"--out {out} holds data made with {name} {there!r}, not {value!r}: {mend}")
+    return manifest
+
+
+def is_done(out: Path, settings: Settings, text: Optional[str] = None) -> bool:
+    """Whether `out` holds this data; `text`, if given, is the digest of the raw text it must have been made from."""
+    manifest = check_out(out, settings)
+    if manifest is None:
+        return False
+    if text is not None and manifest.text != text:
+        raise DataError(f"--out {out} holds data made from other text: choose another --out, or delete it first")
+    log.info("%s is up to date", out)
+    return True
+
+
+@contextmanager
+def workplace(out: Path) -> Iterator[Path]:
+    """An empty folder `<out>.work`, ours alone, gone afterwards. What an interrupted run left there is cleared."""
+    work = out.with_name(out.name + ".work")
+    work.mkdir(parents=True, exist_ok=True)
+    handle = os.open(work, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataError(f"another run is preparing {out}: wait for it, or choose another --out") from error
+        for left in work.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        try:
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    finally:
+        os.close(handle)
+
+
+def build(
+    settings: Settings,
+    raw: Mapping[str, Pair],
+    tokens: Mapping[str, Pair],
+    work: Path,
+    out: Path,
+    longest: Optional[int] = None,
+    ratio: float = 1.5,
+) -> None:
+    """Learn subwords from `tokens["train"]`, encode, binarise, and put the finished folder in place.
+
+    `raw` needs only valid and test: the references, in the order of the tokens. With `longest`, training pairs of more
+    units than that a side, or unlike in length by more than `ratio`, are dropped once encoded.
+    """
+    subword = Subword(settings.tokenizer, settings.size, settings.lowercase, settings.aggressive)
+    data = work / "data"
+    data.mkdir()
+    model = data / settings.model
+    if not tokens["train"][0].stat().st_size:
+        raise DataError(f"{settings.corpus}: no training pairs are left: is the text empty?")
+    log.info("learning %d %s units", settings.size, settings.tokenizer)
+    subwords.learn(subword, tokens["train"], model)
+    encoded = {split: pair_of(work / "encoded", split, settings) for split in SPLITS}
+    (work / "encoded").mkdir()
+    for split in SPLITS:
+        log.info("encoding %s", split)
+        for before, after in zip(tokens[split], encoded[split]):
+            subwords.encode(subword, model, before, after)
+    if longest is not None:
+        whole = pair_of(work / "encoded", "whole", settings)
+        for path, renamed in zip(encoded["train"], whole):
+            path.rename(renamed)
+        kept = moses.clean(read_pairs(whole), 1, longest, ratio)
+        write_pairs(select(read_pairs(whole), kept), encoded["train"], "cleaning")
+    pairs = {split: sum(1 for _ in read_pairs(encoded[split])) for split in SPLITS}
+    log.info("binarising %s", ", ".join(f"{count:,} {split}" for split, count in pairs.items()))
+    binarize(work / "encoded", settings.source, settings.target, data, settings.joined_dictionary)
+    references = {"raw": raw} if settings.tokenizer == "sentencepiece" else {"raw": raw, "tok": tokens}
+    for folder, texts in references.items():
+        for split in SPLITS[1:]:
+            for path, place in zip(texts[split], pair_of(data / folder, split, settings)):
+                place.parent.mkdir(exist_ok=True)
+                shutil.copyfile(path, place)
+    text = sha256(*(path for split in SPLITS for path in raw.get(split, tokens[split])))
+    Manifest(settings, text, pairs, checksums(data), _versions()).write(data)
+    os.replace(data, out)  # `out` is absent or an empty folder, and becomes whole at once
+    log.info("prepared %s", out)
+
+
+def _tidied(files: Pair, split: str) -> Iterator[tuple[str, str]]:
+    empty = 0
+    for pair in read_pairs(files):
+        left, right = map(tidy, pair)
+        if split == "train" and not (left and right):
+            empty += 1
+        else:
+            yield left, right
+    if empty:
+        log.warning("dropped %d training pairs with an empty side", empty)
+
+
+def _tokenize(subword: Subword, language: str, before: Path, after: Path) -> None:
+    after.parent.mkdir(exist_ok=True)
+    if subword.kind == "moses-bpe":
+        log.info("tokenising %s", before.name)
+        moses.tokenize(before, after, language, subword.lowercase, subword.aggressive)
+    elif subword.lowercase:
+        with before.open(encoding="utf-8", newline="\n") as file, after.open("w", encoding="utf-8", newline="\n") as low:
+            low.writelines(line.lower() for line in file)
+    else:
+        os.link(before, after)
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            pass  # of the two names of fairseq only one is installed
+    return found

@@ -1,0 +1,114 @@
+"""Joint subword models: sentencepiece on raw text, or byte pair encoding (subword-nmt) on tokenised text."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Callable, Iterable, Iterator
+
+import sentencepiece
+from subword_nmt.apply_bpe import BPE
+from subword_nmt.learn_bpe import learn_bpe
+
+from .errors import DataError
+from .manifest import MODELS
+from .progress import progress
+from .text import read_lines
+
+log = logging.getLogger(__name__)
+
+SAMPLE = 2_000_000  # sentences: sentencepiece holds in memory what it learns from
+BATCH = 2_000
+
+
+@dataclass(frozen=True)
+class Subword:
+    """How text becomes units: `sentencepiece` (size: pieces) or `moses-bpe` (size: merges)."""
+
+    kind: str
+    size: int
+    lowercase: bool = False
+    aggressive: bool = False  # Moses' aggressive hyphen splitting
+
+    def __post_init__(self) -> None:
+        if self.kind not in MODELS:
+            raise DataError(f"subword kind {self.kind!r} is not one of {', '.join(MODELS)}")
+        if self.size < 1:
+            raise DataError(f"--size {self.size}: must be at least 1")
+        if self.aggressive and self.kind != "moses-bpe":
+            raise DataError("aggressive hyphen splitting is Moses': it needs kind 'moses-bpe'")
+
+
+def learn(subword: Subword, texts: tuple[Path, Path], model: Path) -> None:
+    """Learn one model from both languages and write it to `model`."""
+    if subword.kind == "sentencepiece":
+        _learn_sentencepiece(subword.size, texts, model)
+    else:
+        _learn_bpe(subword.size, texts, model)
+
+
+def encode(subword: Subword, model: Path, source: Path, target: Path) -> None:
+    """Write `source` as units separated by spaces."""
+    with target.open("w", encoding="utf-8", newline="\n") as file, progress(target.name) as bar:
+        for line in _encoder(subword, model)(read_lines(source)):
+            file.write(line + "\n")
+            bar.update()
+
+
+def _encoder(subword: Subword, model: Path) -> Callable[[Iterable[str]], Iterator[str]]:
+    if subword.kind == "sentencepiece":
+        pieces = sentencepiece.SentencePieceProcessor(model_file=str(model))
+        return lambda lines: (
+            " ".join(line) for batch in _batches(lines) for line in pieces.encode(batch, out_type=str, num_threads=1)
+        )
+    with model.open(encoding="utf-8") as file:
+        merges = BPE(file)
+    return lambda lines: (merges.process_line(line) for line in lines)
+
+
+def _learn_sentencepiece(size: int, texts: tuple[Path, Path], model: Path) -> None:
+    counts = [sum(1 for _ in read_lines(path)) for path in texts]
+    step = -(-sum(counts) // SAMPLE)  # a corpus beyond the sample is thinned evenly
+    lines = islice(chain.from_iterable(map(read_lines, texts)), 0, None, step)
+    trained = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=lines,  # an iterator, not files: their names would end up in the model
+            model_writer=trained,
+            model_type="unigram",
+            vocab_size=size,
+            character_coverage=1.0,
+            normalization_rule_name="identity",  # so that decoding restores the text: NFKC turns m² into m2
+            num_threads=1,  # the same text, the same model
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise DataError(_sentencepiece_complaint(size, str(error))) from error
+    model.write_bytes(trained.getvalue())
+
+
+def _sentencepiece_complaint(size: int, said: str) -> str:
+    if limit := re.search(r"Vocabulary size too high.*<= (\d+)", said):
+        return f"--size {size}: this text supports at most {limit[1]} sentencepieces: ask for fewer"
+    if least := re.search(r"Vocabulary size is smaller than required_chars. \d+ vs (\d+)", said):
+        return f"--size {size}: this text has more characters than that: ask for more than {least[1]}"
+    return f"--size {size}: sentencepiece could not learn from this text: {said}"
+
+
+def _learn_bpe(size: int, texts: tuple[Path, Path], model: Path) -> None:
+    with model.open("w", encoding="utf-8", newline="\n") as file:
+        learn_bpe(chain.from_iterable(map(read_lines, texts)), file, size)
+    with model.open(encoding="utf-8") as file:
+        learnt = sum(1 for _ in file) - 1  # the first line is the version
+    if learnt < size:
+        log.warning("the text supports only %d of the %d merges asked for", learnt, size)
+
+
+def _batches(lines: Iterable[str]) -> Iterator[list[str]]:
+    rest = iter(lines)
+    while batch := list(islice(rest, BATCH)):
+        yield batch

@@ -1,0 +1,101 @@
+"""Parallel text on disk: UTF-8, one sentence a line, plain or gzip, always streamed."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from itertools import zip_longest
+from pathlib import Path
+from typing import IO, Callable, Iterable, Iterator, Optional
+
+from .errors import DataError
+from .progress import progress
+
+Pair = tuple[Path, Path]  # source file, target file
+
+
+def open_binary(path: Path) -> IO[bytes]:
+    """The file's bytes; gzip is told by its first two bytes, not by the name."""
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        return gzip.open(path, "rb") if packed else path.open("rb")
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Lines without their ends. Only "\\n" (or "\\r\\n") ends a line; a "\\r" within becomes a space, because fairseq would
+    take it for a line end, and a leading byte order mark is dropped.
+    """
+    number = 0
+    with open_binary(path) as file:
+        try:
+            for number, line in enumerate(file, 1):
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                yield text.replace("\r", " ")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: line {number} is not UTF-8: convert the file, for example with iconv") from error
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise DataError(f"{path}: the gzip file is cut short or damaged after line {number}: get it again") from error
+
+
+_CONTROL = {code: None for code in (*range(9), *range(14, 28), *range(127, 133), *range(134, 160), 0x200B, 0xFEFF)}
+
+
+def tidy(line: str) -> str:
+    """Every kind and run of white space becomes one space; control characters and invisible marks go.
+
+    What remains survives both tokenizers and fairseq, which split at any white space.
+    """
+    return " ".join(line.translate(_CONTROL).split())
+
+
+def read_pairs(files: Pair, read: Callable[[Path], Iterator[str]] = read_lines) -> Iterator[tuple[str, str]]:
+    """Both files in step; different lengths are an error that names both files and both counts."""
+    counts = [0, 0]
+    for pair in zip_longest(*map(read, files)):
+        for side, line in enumerate(pair):
+            counts[side] += line is not None
+        if None not in pair:
+            yield pair
+    if counts[0] != counts[1]:
+        raise DataError(
+            f"{files[0]} has {counts[0]:,} lines but {files[1]} has {counts[1]:,}: "
+            "line n of one must be the translation of line n of the other"
+        )
+
+
+def select(pairs: Iterable[tuple[str, str]], positions: Iterable[int]) -> Iterator[tuple[str, str]]:
+    """The pairs at these positions (from 0, ascending)."""
+    wanted = iter(positions)
+    position = next(wanted, None)
+    for number, pair in enumerate(pairs):
+        if number == position:
+            yield pair
+            position = next(wanted, None)
+
+
+def write_pairs(pairs: Iterable[tuple[str, str]], files: Pair, what: Optional[str] = None) -> int:
+    """Write both files in step; returns how many pairs."""
+    count = 0
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with files[0].open("w", encoding="utf-8", newline="\n") as source:
+        with files[1].open("w", encoding="utf-8", newline="\n") as target, progress(what or files[0].name) as bar:
+            for count, (left, right) in enumerate(pairs, 1):
+                source.write(left + "\n")
+                target.write(right + "\n")
+                bar.update()
+    return count
+
+
+def sha256(*paths: Path) -> str:
+    """Digest of the files' bytes, one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,121 @@
+"""WMT14 English to German, as fairseq's examples/translation/prepare-wmt14en2de.sh prepares it.
+
+    bash data_prep/wmt14.sh                          # downloads about 1.8 GB; an hour or more, and 15 GB of disk
+    bash data_prep/wmt14.sh --from my/folder         # with the five archives, or their files
+    bash data_prep/wmt14.sh --news-commentary 9      # WMT14's own edition; fairseq calls it --icml17
+
+Europarl v7, Common Crawl and News Commentary: Moses' punctuation normaliser, control characters to spaces, Moses
+tokenizer with hyphen splitting; 40,000 joint BPE merges; pairs of 1 to 250 units a side and a ratio up to 1.5; one
+dictionary for both languages. Test is newstest2014 and, in place of fairseq's every 100th training pair, validation is
+newstest2013: both whole, tokenised without normalising, as fairseq does with test. Nothing is lower-cased.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Mapping
+
+from .lib import cli, moses
+from .lib.archive import collect, extract
+from .lib.errors import DataError
+from .lib.fetch import Remote, fetch
+from .lib.manifest import Settings
+from .lib.pipeline import build, is_done, make_settings, pair_of, workplace
+from .lib.sgm import plain_apostrophes, readable, segments
+from .lib.subwords import Subword
+from .lib.text import Pair, read_lines, read_pairs, write_pairs
+
+EUROPARL, CRAWL = "europarl-v7.de-en", "commoncrawl.de-en"
+VALID = {"en": "newstest2013.en", "de": "newstest2013.de"}
+TEST = {"en": "newstest2014-deen-src.en.sgm", "de": "newstest2014-deen-ref.de.sgm"}
+NEWS_HOMES = {
+    9: "http://statmt.org/wmt14/training-parallel-nc-v9.tgz",
+    12: "http://data.statmt.org/wmt17/translation-task/training-parallel-nc-v12.tgz",
+}
+
+
+def main() -> None:
+    parser = cli.parser("wmt14", __doc__)
+    cli.add_from(parser, "folder with the five archives or their files, in place of the downloads")
+    parser.add_argument("--news-commentary", type=int, choices=NEWS_HOMES, default=12, help="its edition (12)")
+    parser.add_argument("--size", type=int, default=40_000, metavar="N", help="joint BPE merges (40000)")
+    args = parser.parse_args()
+    news = args.news_commentary
+    subword = Subword("moses-bpe", args.size, aggressive=True)
+    settings = make_settings("wmt14" if news == 12 else f"wmt14-nc{news}", "en", "de", subword)
+    out = cli.out_folder(args, settings.corpus, *settings.languages)
+    if is_done(out, settings):
+        return
+    with workplace(out) as work:
+        contents = archives(news)
+        names = [name for inside in contents.values() for name in inside]
+        if args.origin is not None:
+            files = collect(args.origin, names, work / "from")
+        else:
+            files = download(contents, cli.downloads(out, "wmt14"), work / "from")
+        raw, tokens = evaluation(files, settings, work)
+        tokens["train"] = training(files, news, settings, work)
+        build(settings, raw, tokens, work, out, longest=250, ratio=1.5)
+
+
+def archives(news: int) -> dict[Remote, list[str]]:
+    """What is needed of each archive."""
+    return {
+        Remote("http://statmt.org/wmt13/training-parallel-europarl-v7.tgz"): sides(EUROPARL),
+        Remote("http://statmt.org/wmt13/training-parallel-commoncrawl.tgz"): sides(CRAWL),
+        Remote(NEWS_HOMES[news]): sides(news_commentary(news)),
+        Remote("http://data.statmt.org/wmt17/translation-task/dev.tgz"): list(VALID.values()),
+        Remote("http://statmt.org/wmt14/test-full.tgz"): list(TEST.values()),
+    }
+
+
+def sides(stem: str) -> list[str]:
+    return [f"{stem}.en", f"{stem}.de"]
+
+
+def news_commentary(edition: int) -> str:
+    return f"news-commentary-v{edition}.de-en"
+
+
+def download(contents: Mapping[Remote, list[str]], downloads: Path, into: Path) -> dict[str, Path]:
+    """Every file of the corpus, by name."""
+    found: dict[str, Path] = {}
+    for remote, names in contents.items():
+        archive = fetch(remote, downloads)
+        found.update(extract(archive, names, into))
+        if missing := [name for name in names if name not in found]:
+            raise DataError(f"{archive} lacks {', '.join(missing)}: delete it and run the command again")
+    return found
+
+
+def training(files: Mapping[str, Path], news: int, settings: Settings, work: Path) -> Pair:
+    """The three training corpora, one after the other, tokenised."""
+    tokens = pair_of(work / "tok", "train", settings)
+    for stem in (EUROPARL, CRAWL, news_commentary(news)):
+        pair = files[f"{stem}.en"], files[f"{stem}.de"]
+        count = sum(1 for _ in read_pairs(pair))  # tells of unequal lengths before the long work
+        cli.log.info("tokenising %s, %s pairs", stem, f"{count:,}")
+        for language, before, after in zip(settings.languages, pair, tokens):
+            steps = [moses.normalizer(language), moses.NO_CONTROL_CHARACTERS, moses.tokenizer(language, aggressive=True)]
+            moses.pipe(steps, before, after, append=True)
+    return tokens
+
+
+def evaluation(files: Mapping[str, Path], settings: Settings, work: Path) -> tuple[dict[str, Pair], dict[str, Pair]]:
+    """Raw text and tokens of validation and test."""
+    raw, marked, tokens = (
+        {split: pair_of(work / folder, split, settings) for split in ("valid", "test")}
+        for folder in ("raw", "marked", "tok")
+    )
+    for split, names, read in (("valid", VALID, read_lines), ("test", TEST, segments)):
+        pairs = list(read_pairs((files[names["en"]], files[names["de"]]), read))
+        write_pairs(((readable(en), readable(de)) for en, de in pairs), raw[split])
+        write_pairs(((plain_apostrophes(en), plain_apostrophes(de)) for en, de in pairs), marked[split])
+        for language, before, after in zip(settings.languages, marked[split], tokens[split]):
+            after.parent.mkdir(exist_ok=True)
+            moses.tokenize(before, after, language, aggressive=True)
+    return raw, tokens
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,44 @@
+"""The named sizes of ``one_layer_masked``: width, feed-forward width, heads and layers, equal in encoder and decoder."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Callable
+
+from fairseq.models import register_model_architecture
+from fairseq.models.transformer.transformer_legacy import base_architecture
+
+from . import one_layer_masked as _registers_the_model  # noqa: F401
+from .options import set_defaults
+
+SIZES = {
+    "one_layer_masked": (512, 2048, 8, 6),
+    "one_layer_masked_tiny": (128, 256, 4, 4),
+    "one_layer_masked_small": (256, 1024, 4, 3),
+    "one_layer_masked_iwslt_de_en": (512, 1024, 4, 6),
+    "one_layer_masked_iwslt_de_en_wide": (1024, 2048, 4, 6),
+    "one_layer_masked_iwslt_de_en_deep": (512, 1024, 4, 12),
+    "one_layer_masked_iwslt_de_en_wide_deep": (1024, 2048, 4, 12),
+    "one_layer_masked_wmt_en_de": (512, 2048, 8, 6),
+    "one_layer_masked_wmt_en_de_wide": (1024, 4096, 16, 6),
+    "one_layer_masked_wmt_en_de_wider": (1536, 6144, 24, 6),
+}
+
+
+def _architecture(width: int, ffn: int, heads: int, layers: int) -> Callable[[Namespace], None]:
+    sizes = {"embed_dim": width, "ffn_embed_dim": ffn, "attention_heads": heads, "layers": layers}
+
+    def set_architecture(args: Namespace) -> None:
+        for name, size in sizes.items():
+            for stack in ("encoder", "decoder"):
+                setattr(args, f"{stack}_{name}", getattr(args, f"{stack}_{name}", size))
+        if not hasattr(args, "share_decoder_input_output_embed"):
+            args.share_decoder_input_output_embed = True  # the paper's
+        base_architecture(args)
+        set_defaults(args)
+
+    return set_architecture
+
+
+for _name, _sizes in SIZES.items():
+    register_model_architecture("one_layer_masked", _name)(_architecture(*_sizes))

@@ -1,0 +1,78 @@
+"""The model ``one_layer_masked``: fairseq's own Transformer, converted.
+
+fairseq-train DATA --user-dir fairseq_plugins --arch one_layer_masked ...
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
+import torch
+from fairseq.dataclass.utils import gen_parser_from_dataclass
+from fairseq.models import register_model
+from fairseq.models.transformer import TransformerModel
+from fairseq.tasks import FairseqTask
+from torch import nn
+
+from one_layer_lt import cached_weights, fold_, mask_
+
+from .embeddings import check_embedding_files
+from .options import MaskOptions, configure, mask_config, set_defaults
+
+
+@register_model("one_layer_masked")
+class OneLayerMaskedModel(TransformerModel):
+    """A Transformer whose layers reuse one random weight per projection under masks of their own.
+
+    Source: Shen et al. 2021 (arXiv 2109.03939).
+    """
+
+    @classmethod
+    def add_args(cls, parser: ArgumentParser) -> None:
+        super().add_args(parser)
+        gen_parser_from_dataclass(parser, MaskOptions(), delete_default=True, with_prefix="")
+
+    @classmethod
+    def build_model(cls, args: Namespace, task: FairseqTask) -> OneLayerMaskedModel:
+        """Build fairseq's Transformer from ``args`` and convert it. A bad option ends the program in one line."""
+        set_defaults(args)
+        try:
+            config = mask_config(args)
+            check_embedding_files(args, task)
+        except (ValueError, OSError) as error:
+            sys.stderr.write(f"one_layer_masked: error: {error}\n")
+            raise SystemExit(2) from None
+        model: OneLayerMaskedModel = super().build_model(args, task)
+        decoder = model.decoder
+        tied = decoder.output_projection is not None and (
+            decoder.output_projection.weight is decoder.embed_tokens.weight
+        )
+        mask_(model, config, configure=configure(args, config, tied), trainable=_trained_by_name(args, model))
+        # The checkpoint holds the pre-trained vectors: it must not ask for their file again.
+        args.encoder_embed_path = args.decoder_embed_path = None
+        args.embeddings_in_checkpoint = True
+        return model
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """As fairseq's Transformer: (logits of shape (batch, length, vocabulary), extra)."""
+        on_cpu = next(self.parameters()).device.type == "cpu"
+        with cached_weights(), torch.autocast("cpu", torch.bfloat16, enabled=on_cpu and self.args.cpu_bf16):
+            return super().forward(*args, **kwargs)
+
+    def make_generation_fast_(self, **kwargs: Any) -> None:
+        """Fold: generation then costs what a dense Transformer's does."""
+        super().make_generation_fast_(**kwargs)
+        fold_(self)
+
+
+def _trained_by_name(args: Namespace, model: nn.Module) -> list[str]:
+    """Names of the parameters, other than scores, that the options ask to train."""
+    wanted = set()
+    for name, module in model.named_modules():
+        if args.layer_norm == "affine" and hasattr(module, "normalized_shape"):
+            wanted |= {f"{name}.weight", f"{name}.bias"}
+        if args.embeddings == "trained" and name.endswith((".embed_tokens", ".output_projection")):
+            wanted.add(f"{name}.weight")
+    return [name for name, _ in model.named_parameters() if name in wanted]

@@ -1,0 +1,21 @@
+"""Subnetworks of randomly weighted networks: one frozen random weight, a learned binary mask per layer."""
+
+from .config import MaskConfig
+from .convert import fold_, mask_, masked_modules, masked_weight, scores_of
+from .parametrization import MaskedWeight, cached_weights
+from .rules import RULES
+from .weights import INITS, SharedWeight
+
+__all__ = [
+    "INITS",
+    "RULES",
+    "MaskConfig",
+    "MaskedWeight",
+    "SharedWeight",
+    "cached_weights",
+    "fold_",
+    "mask_",
+    "masked_modules",
+    "masked_weight",
+    "scores_of",
+]

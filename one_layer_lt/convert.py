@@ -1,0 +1,160 @@
+"""Convert any model in place: ``mask_`` to random weights under learned masks, ``fold_`` back to dense tensors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from .config import MaskConfig
+from .parametrization import MaskedWeight, initial_scores
+from .sharing import share_key
+from .weights import EXISTING, SharedWeight
+
+logger = logging.getLogger(__name__)
+
+MASKABLE = (nn.Linear, nn.Embedding, nn.Conv2d)
+Configure = Callable[[str, nn.Module], "MaskConfig | None"]
+
+
+@dataclass
+class _Group:
+    """Modules that use one weight tensor: usually one module, more when tied."""
+
+    name: str
+    config: MaskConfig
+    modules: list[nn.Module]
+
+
+def mask_(
+    model: nn.Module,
+    config: MaskConfig,
+    *,
+    configure: Configure | None = None,
+    trainable: Collection[str] = (),
+) -> nn.Module:
+    """Convert every ``nn.Linear``, ``nn.Embedding`` and ``nn.Conv2d`` of ``model`` in place, and return it.
+
+    Each weight becomes ``mask(scores) * random_weight``; the scores are the parameter
+    ``parametrizations.weight.original``, of the weight's shape. Biases of converted modules become zero. Afterwards
+    only scores are trainable, and those other parameters whose full name matches a shell-style pattern in
+    ``trainable``. Modules whose weights are tied stay tied.
+
+    configure: ``(name, module) -> MaskConfig`` for that module, or None to leave it as it is; default: ``config``
+        for all.
+
+    Raises ``ValueError``, before anything has changed, when nothing would be converted, a weight is already masked,
+    tied modules are configured differently, or a pattern of ``trainable`` matches no parameter.
+    """
+    groups = _plan(model, config, configure)
+    _check_patterns(model, trainable)
+
+    shared: dict[tuple[object, ...], SharedWeight] = {}
+    for group in groups:
+        _convert(group, shared)
+
+    scores = {id(module.parametrizations.weight.original) for _, module in masked_modules(model)}  # type: ignore[union-attr]
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(id(parameter) in scores or any(fnmatchcase(name, p) for p in trainable))
+    logger.info("masked %d tensors over %d random weights", len(groups), len(shared))
+    return model
+
+
+def fold_(model: nn.Module) -> nn.Module:
+    """Replace masked weights by plain dense, frozen parameters in place, and return ``model``. Ties are kept.
+
+    A model without masked weights is returned as it is.
+    """
+    folded: dict[int, nn.Parameter] = {}
+    found = list(masked_modules(model))
+    with torch.no_grad():
+        for _, module in found:
+            scores = module.parametrizations.weight.original  # type: ignore[union-attr]
+            if id(scores) not in folded:
+                dense = masked_weight(module)(scores).detach().clone()
+                folded[id(scores)] = nn.Parameter(dense, requires_grad=False)
+    for _, module in found:
+        scores = module.parametrizations.weight.original  # type: ignore[union-attr]
+        parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
+        module.weight = folded[id(scores)]
+    return model
+
+
+def masked_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """``(name, module)`` of every module whose weight is masked, tied modules included."""
+    for name, module in model.named_modules():
+        if _is_masked(module):
+            yield name, module
+
+
+def masked_weight(module: nn.Module) -> MaskedWeight:
+    """The parametrization of a masked module."""
+    return module.parametrizations.weight[0]  # type: ignore[union-attr,return-value,index]
+
+
+def scores_of(module: nn.Module) -> Tensor:
+    """The trained scores of a masked module: a parameter of its weight's shape."""
+    return module.parametrizations.weight.original  # type: ignore[union-attr,return-value]
+
+
+def _is_masked(module: nn.Module) -> bool:
+    return parametrize.is_parametrized(module, "weight") and isinstance(masked_weight(module), MaskedWeight)
+
+
+def _plan(model: nn.Module, config: MaskConfig, configure: Configure | None) -> list[_Group]:
+    groups: dict[int, _Group] = {}
+    for name, module in model.named_modules():
+        if not isinstance(module, MASKABLE):
+            continue
+        if parametrize.is_parametrized(module, "weight"):
+            raise ValueError(f"{name}.weight is already parametrized; mask_ a model once, and fold_ it first")
+        chosen = config if configure is None else configure(name, module)
+        if chosen is None:
+            continue
+        group = groups.setdefault(id(module.weight), _Group(name, chosen, []))
+        if chosen != group.config:
+            raise ValueError(f"{name} and {group.name} are tied: configure both alike")
+        group.modules.append(module)
+    if not groups:
+        raise ValueError("nothing to mask: the model has no Linear, Embedding or Conv2d that was selected")
+    for name, module in model.named_modules():
+        for attribute, parameter in module.named_parameters(recurse=False):
+            tied = groups.get(id(parameter))
+            if tied and (attribute != "weight" or module not in tied.modules):
+                raise ValueError(f"{name}.{attribute} is tied to {tied.name}.weight: it would stay dense and trained")
+    return list(groups.values())
+
+
+def _check_patterns(model: nn.Module, patterns: Collection[str]) -> None:
+    names = [name for name, _ in model.named_parameters()]
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ValueError(f"trainable: no parameter is called {pattern!r}")
+
+
+def _convert(group: _Group, shared: dict[tuple[object, ...], SharedWeight]) -> None:
+    weight: Tensor = group.modules[0].weight  # type: ignore[assignment]
+    config, shape = group.config, tuple(weight.shape)
+    if config.init == EXISTING:
+        frozen = shared[group.name,] = SharedWeight.of(weight, name=group.name)
+    else:
+        name = share_key(group.name, shape, config.share)
+        key = (name, config.seed, config.init, config.weight_scale)
+        if key not in shared:
+            drawn = SharedWeight(shape, config.init, seed=config.seed, name=name, scale=config.weight_scale)
+            shared[key] = drawn.to(device=weight.device, dtype=weight.dtype)
+        frozen = shared[key]
+    scores = nn.Parameter(initial_scores(shape, config, group.name).to(weight))
+    masked = MaskedWeight(frozen, config, group.name)
+    for module in group.modules:
+        module.weight = scores
+        parametrize.register_parametrization(module, "weight", masked, unsafe=True)
+        bias = getattr(module, "bias", None)
+        if isinstance(bias, nn.Parameter):
+            nn.init.zeros_(bias)

@@ -1,0 +1,178 @@
+"""Random weights: drawn from a seed by a counter hash, frozen, never stored.
+
+Element ``i`` of a draw is a pure function of ``(seed, name, i)``, in 32-bit wrapping integer arithmetic followed by at
+most one rounded multiplication, so that every platform draws the same bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from functools import cache
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+_BLOCK = 1 << 16  # elements hashed at a time: scratch stays in the processor's cache
+_TABLE_BITS = 15
+
+
+@dataclass(frozen=True)
+class Init:
+    """How a random weight is drawn: the form of its values and the fan that sets their standard deviation.
+
+    ``family`` is ``uniform``, ``normal``, ``sign`` (plus or minus one constant) or ``one`` (one constant).
+    The standard deviation is ``sqrt(2 / fan_in)`` (He et al. 2015, section 2.2), or ``sqrt(2 / (fan_in + fan_out))``
+    with ``average_fan`` (Glorot & Bengio 2010, equation 16).
+    """
+
+    family: str
+    average_fan: bool = False
+
+    def std(self, shape: tuple[int, ...]) -> float:
+        fan_in, fan_out = fans(shape)
+        return math.sqrt(2.0 / (fan_in + fan_out)) if self.average_fan else math.sqrt(2.0 / fan_in)
+
+
+INITS: dict[str, Init] = {
+    "kaiming_uniform": Init("uniform"),
+    "kaiming_normal": Init("normal"),
+    "xavier_uniform": Init("uniform", average_fan=True),
+    "xavier_normal": Init("normal", average_fan=True),
+    "signed_constant": Init("sign"),
+    "unsigned_constant": Init("one"),
+    "xavier_constant": Init("sign", average_fan=True),
+}
+
+EXISTING = "existing"  # not drawn: the weight that the module holds when it is converted
+
+
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """(fan_in, fan_out) of a weight of shape (out, in, *kernel). Raises ``ValueError`` below two dimensions."""
+    if len(shape) < 2:
+        raise ValueError(f"a weight of shape {tuple(shape)} has no fan: it needs at least two dimensions")
+    kernel = math.prod(shape[2:])
+    return shape[1] * kernel, shape[0] * kernel
+
+
+def draw(shape: tuple[int, ...], init: str, *, seed: int, name: str, scale: float = 1.0) -> Tensor:
+    """Draw a float32 CPU tensor of ``shape``: a pure function of the arguments, the same bits on every platform.
+
+    ``scale`` multiplies the standard deviation of ``init`` (a key of ``INITS``, else ``KeyError``).
+    """
+    spec = INITS[init]
+    return _fill(tuple(shape), spec.family, spec.std(tuple(shape)) * scale, _key(seed, name))
+
+
+def draw_uniform(shape: tuple[int, ...], bound: float, *, seed: int, name: str) -> Tensor:
+    """Draw a float32 CPU tensor uniform in (-bound, bound), by the same hash as ``draw``."""
+    return _fill(tuple(shape), "uniform", bound / math.sqrt(3.0), _key(seed, name))
+
+
+class SharedWeight(nn.Module):
+    """One frozen random weight, referenced by every module that uses it.
+
+    The tensor ``weight`` (of ``shape``, drawn in float32) is a non-persistent buffer: it follows the model's device
+    and dtype once for all users, and never enters a state dict. Only a weight that cannot be drawn again (``of``) does.
+    """
+
+    weight: Tensor
+
+    def __init__(self, shape: tuple[int, ...], init: str, *, seed: int, name: str, scale: float = 1.0) -> None:
+        super().__init__()
+        self.name, self.init, self.seed, self.scale = name, init, seed, scale
+        weight = draw(shape, init, seed=seed, name=name, scale=scale)
+        self.register_buffer("weight", weight, persistent=False)
+
+    @classmethod
+    def of(cls, weight: Tensor, *, name: str) -> SharedWeight:
+        """Freeze a copy of ``weight`` as it is, under init ``existing``: a persistent buffer, saved with the model."""
+        shared = cls.__new__(cls)
+        nn.Module.__init__(shared)
+        shared.name, shared.init, shared.seed, shared.scale = name, EXISTING, 0, 1.0
+        shared.register_buffer("weight", weight.detach().clone())
+        return shared
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of the dtype, shape and little-endian bytes held now; equal draws have equal digests."""
+        weight = self.weight.detach().cpu().contiguous()
+        digest = hashlib.sha256(f"{weight.dtype}{tuple(weight.shape)}".encode())
+        integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[weight.element_size()]
+        raw = weight.view(integers).numpy()
+        digest.update(raw.astype(raw.dtype.newbyteorder("<"), copy=False).data)
+        return digest.hexdigest()
+
+    def extra_repr(self) -> str:
+        return f"{self.name!r}, {tuple(self.weight.shape)}, init={self.init!r}, seed={self.seed}"
+
+
+def _key(seed: int, name: str) -> tuple[np.uint32, np.uint32]:
+    digest = hashlib.sha256(f"{seed}\0{name}".encode()).digest()
+    first, second = np.frombuffer(digest[:8], dtype="<u4")
+    return np.uint32(first), np.uint32(second)
+
+
+def _fill(shape: tuple[int, ...], family: str, std: float, key: tuple[np.uint32, np.uint32]) -> Tensor:
+    out = np.empty(math.prod(shape), dtype=np.float32)
+    if family == "one":
+        out.fill(np.float32(std))
+        return torch.from_numpy(out).reshape(shape)
+    words, scratch = np.empty(_BLOCK, np.uint32), np.empty(_BLOCK, np.uint32)
+    for start in range(0, out.size, _BLOCK):
+        block = out[start : start + _BLOCK]
+        hashes = words[: block.size]
+        _counter_hash(start, key, hashes, scratch[: block.size])
+        _FAMILIES[family](hashes, std, block)
+    return torch.from_numpy(out).reshape(shape)
+
+
+def _counter_hash(start: int, key: tuple[np.uint32, np.uint32], out: npt.NDArray, scratch: npt.NDArray) -> None:
+    """Hash the counters ``start, start + 1, ...`` into ``out``: lowbias32 twice, keyed before each.
+
+    With one round, two draws could hold the same run of values where their keyed counters overlap.
+    """
+    out[:] = np.arange(start, start + out.size, dtype=np.uint64)
+    for word in key:
+        out ^= word
+        for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, None)):
+            np.right_shift(out, np.uint32(shift), out=scratch)
+            out ^= scratch
+            if factor is not None:
+                out *= np.uint32(factor)
+
+
+def _uniform(hashes: npt.NDArray, std: float, out: npt.NDArray) -> None:
+    # 24 bits, centred: exact in float32, so that the product alone rounds.
+    np.subtract((hashes >> np.uint32(8)).astype(np.float32), np.float32(2**23 - 0.5), out=out)
+    out *= np.float32(std * math.sqrt(3.0) / 2**23)
+
+
+def _normal(hashes: npt.NDArray, std: float, out: npt.NDArray) -> None:
+    np.take(_normal_table(), hashes >> np.uint32(31 - _TABLE_BITS), out=out)
+    out *= np.float32(std)
+
+
+def _sign(hashes: npt.NDArray, std: float, out: npt.NDArray) -> None:
+    bits = np.array(std, np.float32).view(np.uint32)
+    np.bitwise_or(hashes & np.uint32(1 << 31), bits, out=out.view(np.uint32))
+
+
+_FAMILIES = {"uniform": _uniform, "normal": _normal, "sign": _sign}
+
+
+@cache
+def _normal_table() -> npt.NDArray:
+    """Standard normal quantiles at the midpoints of 2**16 equal steps of probability, float32, unit variance.
+
+    A table, since libm's last bits differ between platforms; rounding to float32 hides them.
+    """
+    steps = 1 << _TABLE_BITS
+    inverse = NormalDist().inv_cdf
+    half = [inverse(0.5 + (i + 0.5) / (2 * steps)) for i in range(steps)]
+    deviation = math.sqrt(math.fsum(z * z for z in half) / steps)
+    upper = np.array([z / deviation for z in half], dtype=np.float64)
+    return np.concatenate([-upper[::-1], upper]).astype(np.float32)

@@ -1,0 +1,92 @@
+"""Average the last checkpoints of a training: often better than any one of them.
+
+python scripts/average.py checkpoints/run --last 5 --out checkpoints/run/average.pt
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from data_prep.lib import cli
+from data_prep.lib.errors import DataError
+from fairseq_plugins import allow_fairseq_checkpoints
+
+
+def last_checkpoints(folder: Path, wanted: int) -> list[Path]:
+    """The last `wanted` checkpoints, oldest first: those written by epoch if there are enough, else those by update."""
+    found = 0
+    for pattern in (r"checkpoint(\d+)\.pt", r"checkpoint_\d+_(\d+)\.pt"):
+        numbered = {int(match[1]): file for file in folder.iterdir() if (match := re.fullmatch(pattern, file.name))}
+        if len(numbered) >= wanted:
+            return [numbered[number] for number in sorted(numbered)[-wanted:]]
+        found = max(found, len(numbered))
+    raise DataError(f"{folder} has {found} numbered checkpoints, not the {wanted} that --last asks for")
+
+
+def average(paths: Sequence[Path], out: Path) -> None:
+    """Write the mean of the checkpoints' tensors to `out`; whole numbers, and all else, are those of the last one."""
+    sums: dict[str, torch.Tensor] = {}
+    state: dict[str, Any] = {}
+    for path in paths:
+        state = load(path)
+        if sums and _shapes(sums) != _shapes(state["model"]):
+            raise DataError(f"{path} holds another model than {paths[0]}: they cannot be averaged")
+        for name, tensor in state["model"].items():
+            if tensor.is_floating_point():
+                tensor = tensor.double() + sums.get(name, 0.0)
+            sums[name] = tensor
+    for name, tensor in state["model"].items():
+        if tensor.is_floating_point():
+            state["model"][name] = (sums[name] / len(paths)).to(tensor.dtype)
+    state.pop("last_optimizer_state", None)
+    part = out.with_name(out.name + ".part")
+    torch.save(state, part)
+    os.replace(part, out)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A checkpoint's contents, without running anything that it holds."""
+    allow_fairseq_checkpoints()
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError) as error:
+        raise DataError(f"{path} is damaged, or no fairseq checkpoint: {str(error).splitlines()[0]}") from error
+    if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
+        raise DataError(f"{path} is no fairseq checkpoint: it holds no model")
+    return state
+
+
+def _shapes(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}
+
+
+def count(text: str) -> int:
+    """A whole number above 0, from the command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return int(text)
+
+
+def main() -> None:
+    parser = cli.Parser(
+        prog="average.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("folder", type=Path, help="folder of checkpoints")
+    parser.add_argument("--last", type=count, required=True, metavar="N", help="how many to average")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the checkpoint to write")
+    args = parser.parse_args()
+    if not args.folder.is_dir():
+        raise DataError(f"no such folder: {args.folder}")
+    average(last_checkpoints(args.folder, args.last), args.out)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,127 @@
+# source scripts/env.sh
+#
+# Gives the caller a Python that has all this project needs, and the settings that make it fast. Sets ROOT.
+# Takes the active `python` if it will do; otherwise makes $ROOT/.venv, once, and activates it.
+# ENV_NEEDS="pytest ruff": further modules that the caller's Python must have.
+
+ROOT="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
+export ROOT
+
+_env_log() { printf 'env.sh: %s\n' "$*" >&2; }
+
+# Does `python` have every module? Looks for them without importing them: torch alone takes seconds.
+_env_active_will_do() {
+    # shellcheck disable=SC2086
+    python - torch fairseq numpy sacrebleu sentencepiece tensorboardX \
+        babel mosestokenizer num2words subword_nmt tqdm ${ENV_NEEDS:-} >/dev/null 2>&1 <<'PY'
+import sys
+from importlib.util import find_spec
+
+sys.exit(any(find_spec(name) is None for name in sys.argv[1:]))
+PY
+}
+
+# Prints a Python that fairseq has a release for.
+_env_find_python() {
+    local python
+    for python in ${PYTHON:-} python3 python python3.11 python3.12 python3.10 python3.9; do
+        if "$python" -c 'import sys; sys.exit(not (3, 9) <= sys.version_info < (3, 13))' >/dev/null 2>&1; then
+            echo "$python"
+            return
+        fi
+    done
+    _env_log "needs Python 3.9 to 3.12, and found none: install one, or name it: PYTHON=/path/to/python3.11"
+    return 1
+}
+
+# What the environment was made from, and for: another setup.py or another place asks for another.
+_env_key() { printf '%s %s' "$(cksum <"$ROOT/setup.py" | tr -s ' ' -)" "$ROOT"; }
+
+_env_is_ready() {
+    [ -x "$ROOT/.venv/bin/python" ] && [ "$(cat "$ROOT/.venv/.ready" 2>/dev/null)" = "$(_env_key)" ]
+}
+
+_env_pip() { "$ROOT/.venv/bin/python" -m pip --disable-pip-version-check "$@"; }
+
+# Torch comes first: left to itself, pip would take the newest. Without an NVIDIA GPU the build for processors will do,
+# at a tenth of the size; the second try names its home, for when pip's own settings do not.
+_env_install_torch() {
+    local torch=2.13.0 audio=2.11.0
+    if "$ROOT/.venv/bin/python" -c 'import sys; sys.exit(sys.version_info >= (3, 10))'; then torch=2.8.0 audio=2.8.0; fi
+    if ! command -v nvidia-smi >/dev/null; then
+        _env_pip install "torch==$torch+cpu" "torchaudio==$audio" 2>/dev/null && return
+        _env_pip install "torch==$torch+cpu" "torchaudio==$audio" \
+            --extra-index-url https://download.pytorch.org/whl/cpu && return
+    fi
+    _env_pip install "torch==$torch" "torchaudio==$audio"
+}
+
+_env_make() {
+    if _env_is_ready; then return; fi # another process made it while this one waited for the lock
+    local python venv="$ROOT/.venv" fresh=""
+    python="$(_env_find_python)" || return 1
+    # One that was left half-made, or made elsewhere, is started afresh; one that is merely older is brought up to date.
+    if [ -e "$venv/.ready" ] && { [ ! -x "$venv/bin/python" ] || [[ "$(cat "$venv/.ready")" != *" $ROOT" ]]; }; then
+        fresh=--clear
+    fi
+    _env_log "making $venv (a few minutes, once)"
+    # shellcheck disable=SC2086
+    "$python" -m venv $fresh "$venv" || {
+        _env_log "'$python -m venv' failed, see above (on Debian: apt-get install python3-venv)"
+        return 1
+    }
+    echo half-made >"$venv/.ready"
+    # The official fairseq (Python 3.10 and older) has metadata that pip refuses from 24.1 on.
+    if "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info >= (3, 11))'; then
+        _env_pip install 'pip<24.1' || return 1
+    fi
+    if ! { _env_install_torch && _env_pip install -e "$ROOT[all]"; }; then
+        _env_log "installing failed, see above; running this again goes on from there"
+        return 1
+    fi
+    _env_key >"$venv/.ready.new" && mv "$venv/.ready.new" "$venv/.ready" || return 1 # last: ready means complete
+    _env_log "made $venv"
+}
+
+_env_allocator() {
+    # Large tensors that the C library maps and unmaps at every step cost a third of the time.
+    local library
+    for library in /usr/lib/*-linux-gnu/libtcmalloc_minimal.so.4 /usr/lib{64,,/local/lib}/libtcmalloc_minimal.so.4; do
+        if [ -e "$library" ]; then
+            case ":${LD_PRELOAD:-}:" in
+                *tcmalloc*) ;;
+                *) export LD_PRELOAD="$library${LD_PRELOAD:+:$LD_PRELOAD}" ;;
+            esac
+            return
+        fi
+    done
+    export MALLOC_MMAP_MAX_="${MALLOC_MMAP_MAX_:-0}" MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_:-1099511627776}"
+}
+
+_env_main() {
+    if ! _env_active_will_do; then
+        if ! _env_is_ready; then
+            (
+                if command -v flock >/dev/null && ! flock -n 9; then
+                    _env_log "waiting for another process that is making $ROOT/.venv"
+                    flock 9
+                fi
+                _env_make
+            ) 9>"$ROOT/.venv.lock" || return 1
+        fi
+        export VIRTUAL_ENV="$ROOT/.venv" PATH="$ROOT/.venv/bin:$PATH"
+        hash -r
+    fi
+    case ":${PYTHONPATH:-}:" in
+        *":$ROOT:"*) ;;
+        *) export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}" ;;
+    esac
+    export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)}"
+    _env_allocator
+}
+
+_env_main
+_env_status=$?
+unset -f _env_log _env_active_will_do _env_find_python _env_key _env_is_ready _env_pip _env_install_torch _env_make \
+    _env_allocator _env_main
+(exit $_env_status) # what `source` returns

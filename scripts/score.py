@@ -1,0 +1,295 @@
+"""Translate a prepared test set with a checkpoint and score it with sacrebleu.
+
+    python scripts/score.py checkpoints/run --data data-bin/multi30k.de-en             # the folder's checkpoint_best.pt
+    python scripts/score.py checkpoints/run --data data-bin/multi30k.de-en --last 5    # its last five, averaged
+    python scripts/score.py checkpoints/run/checkpoint3.pt --data data-bin/multi30k.de-en --split valid --beam 1
+
+Writes, beside the checkpoint, CHECKPOINT.SPLIT.json (BLEU and chrF on detokenised text with their signatures, tokenised
+BLEU where the data is tokenised, and all it takes to get them again) and CHECKPOINT.SPLIT.txt (the translations).
+What follows a lone `--` goes to fairseq-generate as it is: `-- --fp16`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import fairseq
+import sacrebleu
+import torch
+from sacrebleu.metrics import BLEU, CHRF
+
+from data_prep.lib import cli, moses
+from data_prep.lib.errors import DataError
+from data_prep.lib.manifest import Manifest, Settings
+from data_prep.lib.progress import progress
+from data_prep.lib.text import read_lines, sha256
+from scripts.average import average, count, last_checkpoints, load
+
+ROOT = Path(__file__).resolve().parents[1]
+SPLITS = ("test", "valid")
+POST_PROCESS = {"sentencepiece": "sentencepiece", "moses-bpe": "subword_nmt"}
+UNSPACED = {"zh": "zh", "ja": "char", "ko": "char"}  # languages that BLEU's usual tokenizer cannot split
+
+
+def score(
+    checkpoint: Path,
+    data: Path,
+    *,
+    split: str = "test",
+    beam: int = 5,
+    lenpen: float = 1.0,
+    last: int | None = None,
+    max_tokens: int = 8000,
+    out: Path | None = None,
+    extra: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Score a checkpoint, or a folder of them, on a prepared data folder; returns what it writes to `out`."""
+    settings = Manifest.read(data).settings
+    references = _references(data / "raw", split, settings)
+    path, averaged = find_checkpoint(checkpoint, last)
+    state = load(path)
+    out = out or path.with_suffix(f".{split}.json")
+
+    asked = [str(checkpoint), *(["--last", str(last)] if last else []), "--data", str(data), "--split", split]
+    asked += ["--beam", str(beam), "--lenpen", f"{lenpen:g}", "--max-tokens", str(max_tokens)]
+    asked += ["--", *extra] if extra else []
+    command = [sys.executable, "-m", "fairseq_cli.generate", str(data), "--path", str(path)]
+    command += ["--user-dir", str(ROOT / "fairseq_plugins"), "--gen-subset", split]
+    command += ["--source-lang", settings.source, "--target-lang", settings.target]
+    command += ["--beam", str(beam), "--lenpen", str(lenpen), "--max-tokens", str(max_tokens)]
+    command += ["--post-process", POST_PROCESS[settings.tokenizer], "--no-progress-bar"]
+    command += ["--required-batch-size-multiple", "1"]  # with 8, fairseq finds fewer than 8 sentences to be none
+    command += extra
+    started = time.perf_counter()
+    hypotheses = translate(command, len(references))
+    seconds = time.perf_counter() - started
+
+    tokenised = None
+    if settings.tokenizer == "moses-bpe":
+        tokens = _references(data / "tok", split, settings)
+        tokenised = _measured(BLEU(tokenize="none", force=True), hypotheses, tokens)
+        hypotheses = detokenise(hypotheses, settings.target)
+    result = {
+        **measure(hypotheses, references, settings),
+        "tokenised_bleu": tokenised,
+        "sentences": len(references),
+        "corpus": settings.corpus,
+        "data": _relative(data),
+        "split": split,
+        "checkpoint": {
+            "path": _relative(path),
+            "sha256": sha256(path),
+            **progress_of(state),
+            "averaged": [part.name for part in averaged],
+        },
+        "beam": beam,
+        "lenpen": lenpen,
+        "max_tokens": max_tokens,
+        "seconds": round(seconds, 2),
+        "command": shlex.join(["python", "scripts/score.py", *asked]),
+        "commit": commit(),
+        "machine": machine(),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "fairseq": fairseq.__version__,
+            "sacrebleu": sacrebleu.__version__,
+        },
+    }
+    _write(out.with_suffix(".txt"), "".join(line + "\n" for line in hypotheses))
+    _write(out, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    return result
+
+
+def find_checkpoint(path: Path, last: int | None = None) -> tuple[Path, list[Path]]:
+    """The checkpoint file to score, and those it is the mean of (made here when `last` asks for it)."""
+    if path.is_dir():
+        if last:
+            parts = last_checkpoints(path, last)
+            mean = path / f"checkpoint_average_{last}.pt"
+            average(parts, mean)
+            return mean, parts
+        if (path / "checkpoint_best.pt").is_file():
+            return path / "checkpoint_best.pt", []
+        others = sorted(file.name for file in path.glob("*.pt"))
+        mend = f"name one of {', '.join(others[:5])}, or use --last" if others else "it has no checkpoints at all"
+        raise DataError(f"{path} has no checkpoint_best.pt: {mend}")
+    if not path.is_file():
+        raise DataError(f"no such checkpoint: {path}")
+    if last:
+        raise DataError(f"--last {last} needs a folder of checkpoints, and {path} is a file")
+    return path, []
+
+
+def progress_of(state: dict[str, Any]) -> dict[str, int | None]:
+    """How far the training of a checkpoint had come."""
+    history = state.get("optimizer_history") or [{}]
+    iterator = (state.get("extra_state") or {}).get("train_iterator") or {}
+    return {"updates": history[-1].get("num_updates"), "epoch": iterator.get("epoch")}
+
+
+def translate(command: Sequence[str], count: int) -> list[str]:
+    """Run fairseq-generate; the translations of its `count` sentences in their order, without subwords."""
+
+    def shown(lines: Iterable[bytes]) -> Iterable[str]:
+        with progress("translating", count, "sentences") as bar:
+            for line in lines:
+                bar.update(line.startswith(b"H-"))
+                yield line.decode("utf-8")
+
+    with tempfile.TemporaryFile() as complaints:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints) as process:
+            assert process.stdout is not None
+            hypotheses = parse(shown(process.stdout))
+        if process.returncode:
+            complaints.seek(0)
+            said = complaints.read().decode("utf-8", "replace").strip().splitlines() or ["no message"]
+            raise DataError(f"fairseq-generate failed: {said[-1]}")
+    if set(hypotheses) != set(range(count)):
+        raise DataError(f"fairseq-generate translated {len(hypotheses):,} sentences, but there are {count:,} to score")
+    return [hypotheses[number] for number in range(count)]
+
+
+def parse(lines: Iterable[str]) -> dict[int, str]:
+    """Sentence number -> best hypothesis, from fairseq-generate's lines `H-number <tab> score <tab> text`."""
+    hypotheses: dict[int, str] = {}
+    for line in lines:
+        if match := re.fullmatch(r"H-(\d+)\t\S+\t(.*)", line.rstrip("\n"), re.DOTALL):
+            hypotheses.setdefault(int(match[1]), match[2])
+    return hypotheses
+
+
+def detokenise(lines: Sequence[str], language: str) -> list[str]:
+    """Undo the Moses tokenizer, by Moses' own script."""
+    package = find_spec("mosestokenizer")
+    if package is None or package.origin is None:
+        raise DataError("the Python package mosestokenizer is not installed: pip install mosestokenizer")
+    script = Path(package.origin).with_name("detokenizer.perl")
+    with tempfile.TemporaryDirectory() as folder:
+        tokens, text = Path(folder, "tokens"), Path(folder, "text")
+        tokens.write_bytes("".join(line + "\n" for line in lines).encode())
+        moses.pipe([("perl", str(script), "-q", "-l", language)], tokens, text)
+        return [line.strip() for line in read_lines(text)]
+
+
+def measure(hypotheses: Sequence[str], references: Sequence[str], settings: Settings) -> dict[str, Any]:
+    """BLEU, chrF and the rate of exact matches, on detokenised text."""
+    low = settings.lowercase
+    same = sum(_cased(a, low) == _cased(b, low) for a, b in zip(hypotheses, references))
+    bleu = BLEU(lowercase=low, tokenize=UNSPACED.get(settings.target[:2], "13a"))
+    return {
+        "bleu": _measured(bleu, hypotheses, references),
+        "chrf": _measured(CHRF(lowercase=low), hypotheses, references),
+        "exact_match": same / len(references),
+    }
+
+
+def commit() -> dict[str, Any] | None:
+    """The repository's commit, and whether files have changed since; None outside git."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return {"hash": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers of seconds were taken on."""
+    cpuinfo = Path("/proc/cpuinfo")
+    named = re.search(r"^model name\s*: (.+)$", cpuinfo.read_text() if cpuinfo.exists() else "", re.MULTILINE)
+    return {
+        "processor": named[1] if named else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def summary(result: dict[str, Any]) -> str:
+    """A few lines for people."""
+    bleu, chrf, tokenised = result["bleu"], result["chrf"], result["tokenised_bleu"]
+    lines = [
+        f"{result['checkpoint']['path']}: {result['sentences']:,} sentences of {result['corpus']} {result['split']}",
+        f"BLEU {bleu['score']:.2f} (brevity penalty {bleu['brevity_penalty']:.3f})  {bleu['signature']}",
+        f"chrF {chrf['score']:.2f}  {chrf['signature']}",
+    ]
+    if tokenised:
+        lines.append(f"tokenised BLEU {tokenised['score']:.2f}  {tokenised['signature']}")
+    return "\n".join([*lines, f"exact match {result['exact_match']:.1%}, {result['seconds']:.1f} s"])
+
+
+def _measured(metric: BLEU | CHRF, hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+    found = metric.corpus_score(list(hypotheses), [list(references)])
+    measured: dict[str, Any] = {"score": found.score, "signature": str(metric.get_signature())}
+    if isinstance(metric, BLEU):
+        measured["brevity_penalty"] = found.bp
+    return measured
+
+
+def _references(folder: Path, split: str, settings: Settings) -> list[str]:
+    path = folder / f"{split}.{settings.target}"
+    if not path.is_file():
+        raise DataError(f"{folder.parent} has no split {split!r} to score: {path} is missing")
+    lines = list(read_lines(path))
+    if not lines:
+        raise DataError(f"{path} is empty")
+    return lines
+
+
+def _cased(text: str, lowercase: bool) -> str:
+    return text.strip().lower() if lowercase else text.strip()
+
+
+def _relative(path: Path) -> str:
+    """The path within the repository, which means the same on another machine."""
+    path = path.resolve()
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(text.encode())
+    os.replace(part, path)
+
+
+def main() -> None:
+    arguments, extra = sys.argv[1:], []
+    if "--" in arguments:
+        at = arguments.index("--")
+        arguments, extra = arguments[:at], arguments[at + 1 :]
+    parser = cli.Parser(
+        prog="score.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("checkpoint", type=Path, help="a checkpoint, or a folder of them")
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="prepared data folder")
+    parser.add_argument("--split", choices=SPLITS, default="test", help="what to translate (test)")
+    parser.add_argument("--beam", type=count, default=5, metavar="N", help="width of the beam search (5)")
+    parser.add_argument("--lenpen", type=float, default=1.0, metavar="X", help="above 1 favours long translations (1)")
+    parser.add_argument("--last", type=count, metavar="N", help="average the folder's last N numbered checkpoints")
+    parser.add_argument("--max-tokens", type=count, default=8000, metavar="N", help="source tokens in a batch (8000)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the JSON (beside the checkpoint)")
+    args = parser.parse_args(arguments)
+    print(summary(score(extra=extra, **vars(args))))
+
+
+if __name__ == "__main__":
+    cli.run(main)

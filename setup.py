@@ -1,0 +1,32 @@
+"""Metadata of the package; the tools' settings are in pyproject.toml."""
+
+from setuptools import find_packages, setup
+
+DATA = ["babel", "mosestokenizer", "num2words", "subword-nmt", "tqdm"]
+PLOTS = ["matplotlib"]
+TEST = ["hypothesis", "mypy", "pytest", "ruff", "types-tqdm"]
+
+setup(
+    name="one_layer_lt",
+    version="0.1.0",
+    description="One-layer lottery tickets: networks of random weights reused by every layer, trained by masks alone",
+    license="MIT",
+    python_requires=">=3.9,<3.13",
+    package_dir={"": "."},  # so that an editable install finds scripts/ too
+    packages=find_packages(include=["one_layer_lt*", "fairseq_plugins*", "data_prep*"]),
+    include_package_data=True,
+    install_requires=[
+        # The official release stops at Python 3.10, and knows neither numpy 1.24 nor what came after.
+        'fairseq==0.12.2; python_version < "3.11"',
+        've-fairseq==0.12.3; python_version >= "3.11"',
+        'numpy<1.24; python_version < "3.11"',
+        'numpy; python_version >= "3.11"',
+        "sacrebleu",
+        "sentencepiece",
+        "tensorboardX",
+        # 2.6 is the first to load checkpoints without running what is in them.
+        "torch>=2.6",
+    ],
+    extras_require={"data": DATA, "plots": PLOTS, "test": TEST, "all": DATA + PLOTS + TEST},
+    entry_points={"console_scripts": ["one-layer-lt = one_layer_lt.cli:main"]},
+)
