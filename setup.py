@@ -28,5 +28,4 @@ setup(
         "torch>=2.6",
     ],
     extras_require={"data": DATA, "plots": PLOTS, "test": TEST, "all": DATA + PLOTS + TEST},
-    entry_points={"console_scripts": ["one-layer-lt = one_layer_lt.cli:main"]},
 )

@@ -1,17 +1,18 @@
-"""IWSLT14 German to English, byte for byte as fairseq's examples/translation/prepare-iwslt14.sh prepares it.
+"""IWSLT14 German to English, as fairseq's examples/translation/prepare-iwslt14.sh prepares it.
 
     bash data_prep/iwslt14.sh
     bash data_prep/iwslt14.sh --from de-en.tgz    # or a folder with that archive, or with its files
 
 Moses tokenizer; pairs of 1 to 175 tokens a side and a ratio up to 1.5; lower case; every 23rd pair to validation; the
 five evaluation files to test; 10,000 joint BPE merges; a dictionary for each language, as fairseq's own instructions.
+The tokenizer writes what the current one of Moses' repository writes, which that script clones.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Iterator, Mapping
 
 from .lib import cli, moses
 from .lib.archive import collect, extract

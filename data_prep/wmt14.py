@@ -12,8 +12,9 @@ newstest2013: both whole, tokenised without normalising, as fairseq does with te
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Mapping
 
 from .lib import cli, moses
 from .lib.archive import collect, extract
@@ -25,13 +26,34 @@ from .lib.sgm import plain_apostrophes, readable, segments
 from .lib.subwords import Subword
 from .lib.text import Pair, read_lines, read_pairs, write_pairs
 
+log = logging.getLogger(__name__)
+
 EUROPARL, CRAWL = "europarl-v7.de-en", "commoncrawl.de-en"
 VALID = {"en": "newstest2013.en", "de": "newstest2013.de"}
 TEST = {"en": "newstest2014-deen-src.en.sgm", "de": "newstest2014-deen-ref.de.sgm"}
+EUROPARL_HOME = Remote(
+    "http://statmt.org/wmt13/training-parallel-europarl-v7.tgz",
+    "0224c7c710c8a063dfd893b0cc0830202d61f4c75c17eb8e31836103d27d96e7",
+)
+CRAWL_HOME = Remote(
+    "http://statmt.org/wmt13/training-parallel-commoncrawl.tgz",
+    "c7a74e2ea01ac6c920123108627e35278d4ccb5701e15428ffa34de86fa3a9e5",
+)
 NEWS_HOMES = {
-    9: "http://statmt.org/wmt14/training-parallel-nc-v9.tgz",
-    12: "http://data.statmt.org/wmt17/translation-task/training-parallel-nc-v12.tgz",
+    9: Remote(
+        "http://statmt.org/wmt14/training-parallel-nc-v9.tgz",
+        "cb8953f292298e6877ae433c98912b927cb0766b303f4540512ddd286c748485",
+    ),
+    12: Remote(
+        "http://data.statmt.org/wmt17/translation-task/training-parallel-nc-v12.tgz",
+        "2b45f30ef1d550d302fd17dd3a5cbe19134ccc4c2cf50c2dae534aee600101a2",
+    ),
 }
+VALID_HOME = Remote(
+    "http://data.statmt.org/wmt17/translation-task/dev.tgz",
+    "9d5ff04a28496b7796904ea65e50e3837bab14dbdca88b1e063105f17513dca9",
+)
+TEST_HOME = Remote("http://statmt.org/wmt14/test-full.tgz")
 
 
 def main() -> None:
@@ -61,11 +83,11 @@ def main() -> None:
 def archives(news: int) -> dict[Remote, list[str]]:
     """What is needed of each archive."""
     return {
-        Remote("http://statmt.org/wmt13/training-parallel-europarl-v7.tgz"): sides(EUROPARL),
-        Remote("http://statmt.org/wmt13/training-parallel-commoncrawl.tgz"): sides(CRAWL),
-        Remote(NEWS_HOMES[news]): sides(news_commentary(news)),
-        Remote("http://data.statmt.org/wmt17/translation-task/dev.tgz"): list(VALID.values()),
-        Remote("http://statmt.org/wmt14/test-full.tgz"): list(TEST.values()),
+        EUROPARL_HOME: sides(EUROPARL),
+        CRAWL_HOME: sides(CRAWL),
+        NEWS_HOMES[news]: sides(news_commentary(news)),
+        VALID_HOME: list(VALID.values()),
+        TEST_HOME: list(TEST.values()),
     }
 
 
@@ -94,10 +116,10 @@ def training(files: Mapping[str, Path], news: int, settings: Settings, work: Pat
     for stem in (EUROPARL, CRAWL, news_commentary(news)):
         pair = files[f"{stem}.en"], files[f"{stem}.de"]
         count = sum(1 for _ in read_pairs(pair))  # tells of unequal lengths before the long work
-        cli.log.info("tokenising %s, %s pairs", stem, f"{count:,}")
+        log.info("tokenising %s, %s pairs", stem, f"{count:,}")
         for language, before, after in zip(settings.languages, pair, tokens):
-            steps = [moses.normalizer(language), moses.NO_CONTROL_CHARACTERS, moses.tokenizer(language, aggressive=True)]
-            moses.pipe(steps, before, after, append=True)
+            tidy = [moses.normalizer(language), moses.NO_CONTROL_CHARACTERS]
+            moses.pipe([*tidy, *moses.tokenizer(language, aggressive=True)], before, after, append=True)
     return tokens
 
 

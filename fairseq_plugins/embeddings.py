@@ -42,6 +42,11 @@ def _check_file(path: str, flag: str, dictionary: Dictionary, width: int) -> Non
                     f"{flag} {path}: line {number} has {len(values)} numbers, the model is {width} wide; use vectors of "
                     f"{width} or another width"
                 )
+            for value in values:
+                try:
+                    float(value)
+                except ValueError:
+                    raise ValueError(f"{flag} {path}: line {number}: {value!r} is not a number") from None
             covered += word in dictionary
     if not covered:
         raise ValueError(f"{flag} {path}: covers none of the dictionary's {len(dictionary)} entries; segment it alike")

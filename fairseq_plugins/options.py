@@ -2,7 +2,9 @@
 
 import math
 from argparse import Namespace
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from fairseq.dataclass import FairseqDataclass
 from torch import nn
@@ -20,8 +22,8 @@ LAYER_NORMS = ("plain", "affine")
 EMBEDDINGS = ("masked", "pretrained", "pretrained-masked", "trained")
 
 
-def _option(default: object, text: str, choices: object = None) -> object:
-    return field(default=default, metadata={"help": f"{text}: {', '.join(choices)}" if choices else text})  # type: ignore[call-overload]
+def _option(default: Any, text: str, choices: Collection[str] = ()) -> Any:
+    return field(default=default, metadata={"help": f"{text}: {', '.join(choices)}" if choices else text})
 
 
 @dataclass
@@ -49,6 +51,7 @@ class MaskOptions(FairseqDataclass):
         "output projection)",
         EMBEDDINGS,
     )
+    dense: bool = _option(False, "the baseline: train the weights of the same Transformer, without masks")
     cpu_bf16: bool = _option(False, "on CPU, run the training and validation forward pass in bfloat16 autocast")
 
 

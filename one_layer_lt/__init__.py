@@ -4,6 +4,7 @@ from .config import MaskConfig
 from .convert import fold_, mask_, masked_modules, masked_weight, scores_of
 from .parametrization import MaskedWeight, cached_weights
 from .rules import RULES
+from .summary import Summary, summarize
 from .weights import INITS, SharedWeight
 
 __all__ = [
@@ -12,10 +13,12 @@ __all__ = [
     "MaskConfig",
     "MaskedWeight",
     "SharedWeight",
+    "Summary",
     "cached_weights",
     "fold_",
     "mask_",
     "masked_modules",
     "masked_weight",
     "scores_of",
+    "summarize",
 ]

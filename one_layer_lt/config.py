@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from numbers import Real
 
 from .rules import RULES
 from .sharing import SHARES
@@ -42,10 +43,12 @@ class MaskConfig:
     def __post_init__(self) -> None:
         if isinstance(self.seed, bool) or not isinstance(self.seed, int):
             raise ValueError(f"seed must be an integer, not {self.seed!r}")
-        if not 0.0 < self.keep <= 1.0:
+        if not (_is_real(self.keep) and 0.0 < self.keep <= 1.0):
             raise ValueError(f"keep must be in (0, 1], not {self.keep!r}")
-        if not (math.isfinite(self.scale) and self.scale > 0):
+        if not (_is_real(self.scale) and math.isfinite(self.scale) and self.scale > 0):
             raise ValueError(f"scale must be a positive number, not {self.scale!r}")
+        if not isinstance(self.scale_fan, bool):
+            raise ValueError(f"scale_fan must be True or False, not {self.scale_fan!r}")
         _check_choice("rule", self.rule, RULES)
         _check_choice("init", self.init, [*INITS, EXISTING])
         _check_choice("share", self.share, SHARES)
@@ -57,6 +60,10 @@ class MaskConfig:
         return self.scale / math.sqrt(self.keep) if self.scale_fan else self.scale
 
 
+def _is_real(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def _check_choice(field: str, value: str, choices: Collection[str]) -> None:
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"unknown {field} {value!r}; choose one of: {', '.join(choices)}")

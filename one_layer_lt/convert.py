@@ -6,10 +6,10 @@ import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Callable
+from typing import Callable, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import parametrize
 
 from .config import MaskConfig
@@ -50,18 +50,18 @@ def mask_(
         for all.
 
     Raises ``ValueError``, before anything has changed, when nothing would be converted, a weight is already masked,
-    tied modules are configured differently, or a pattern of ``trainable`` matches no parameter.
+    tied modules are configured differently, or a pattern of ``trainable`` matches no parameter that stays dense.
     """
     groups = _plan(model, config, configure)
-    _check_patterns(model, trainable)
+    trained = _matching(model, trainable, besides=[group.modules[0].get_parameter("weight") for group in groups])
 
     shared: dict[tuple[object, ...], SharedWeight] = {}
     for group in groups:
         _convert(group, shared)
 
-    scores = {id(module.parametrizations.weight.original) for _, module in masked_modules(model)}  # type: ignore[union-attr]
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(id(parameter) in scores or any(fnmatchcase(name, p) for p in trainable))
+    trained |= {scores_of(module) for _, module in masked_modules(model)}
+    for parameter in model.parameters():
+        parameter.requires_grad_(parameter in trained)
     logger.info("masked %d tensors over %d random weights", len(groups), len(shared))
     return model
 
@@ -71,18 +71,17 @@ def fold_(model: nn.Module) -> nn.Module:
 
     A model without masked weights is returned as it is.
     """
-    folded: dict[int, nn.Parameter] = {}
+    folded: dict[nn.Parameter, nn.Parameter] = {}
     found = list(masked_modules(model))
     with torch.no_grad():
         for _, module in found:
-            scores = module.parametrizations.weight.original  # type: ignore[union-attr]
-            if id(scores) not in folded:
-                dense = masked_weight(module)(scores).detach().clone()
-                folded[id(scores)] = nn.Parameter(dense, requires_grad=False)
+            scores = scores_of(module)
+            if scores not in folded:
+                folded[scores] = nn.Parameter(masked_weight(module)(scores).clone(), requires_grad=False)
     for _, module in found:
-        scores = module.parametrizations.weight.original  # type: ignore[union-attr]
+        scores = scores_of(module)
         parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
-        module.weight = folded[id(scores)]
+        module.weight = folded[scores]
     return model
 
 
@@ -95,12 +94,12 @@ def masked_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def masked_weight(module: nn.Module) -> MaskedWeight:
     """The parametrization of a masked module."""
-    return module.parametrizations.weight[0]  # type: ignore[union-attr,return-value,index]
+    return cast(MaskedWeight, module.get_submodule("parametrizations.weight.0"))
 
 
-def scores_of(module: nn.Module) -> Tensor:
+def scores_of(module: nn.Module) -> nn.Parameter:
     """The trained scores of a masked module: a parameter of its weight's shape."""
-    return module.parametrizations.weight.original  # type: ignore[union-attr,return-value]
+    return module.get_parameter("parametrizations.weight.original")
 
 
 def _is_masked(module: nn.Module) -> bool:
@@ -108,16 +107,16 @@ def _is_masked(module: nn.Module) -> bool:
 
 
 def _plan(model: nn.Module, config: MaskConfig, configure: Configure | None) -> list[_Group]:
-    groups: dict[int, _Group] = {}
+    groups: dict[nn.Parameter, _Group] = {}
     for name, module in model.named_modules():
         if not isinstance(module, MASKABLE):
             continue
-        if parametrize.is_parametrized(module, "weight"):
-            raise ValueError(f"{name}.weight is already parametrized; mask_ a model once, and fold_ it first")
         chosen = config if configure is None else configure(name, module)
         if chosen is None:
             continue
-        group = groups.setdefault(id(module.weight), _Group(name, chosen, []))
+        if parametrize.is_parametrized(module, "weight"):
+            raise ValueError(f"{name}.weight is already parametrized; mask_ a model once, and fold_ it first")
+        group = groups.setdefault(module.get_parameter("weight"), _Group(name, chosen, []))
         if chosen != group.config:
             raise ValueError(f"{name} and {group.name} are tied: configure both alike")
         group.modules.append(module)
@@ -125,27 +124,32 @@ def _plan(model: nn.Module, config: MaskConfig, configure: Configure | None) -> 
         raise ValueError("nothing to mask: the model has no Linear, Embedding or Conv2d that was selected")
     for name, module in model.named_modules():
         for attribute, parameter in module.named_parameters(recurse=False):
-            tied = groups.get(id(parameter))
+            tied = groups.get(parameter)
             if tied and (attribute != "weight" or module not in tied.modules):
                 raise ValueError(f"{name}.{attribute} is tied to {tied.name}.weight: it would stay dense and trained")
     return list(groups.values())
 
 
-def _check_patterns(model: nn.Module, patterns: Collection[str]) -> None:
-    names = [name for name, _ in model.named_parameters()]
+def _matching(model: nn.Module, patterns: Collection[str], besides: list[nn.Parameter]) -> set[nn.Parameter]:
+    """The parameters that stay dense and have a name, of several where tied, that matches one of ``patterns``."""
+    masked, matching = set(besides), set()
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise ValueError(f"trainable: no parameter is called {pattern!r}")
+        named = model.named_parameters(remove_duplicate=False)
+        found = {parameter for name, parameter in named if fnmatchcase(name, pattern)} - masked
+        if not found:
+            raise ValueError(f"trainable: no parameter that stays dense is called {pattern!r}")
+        matching |= found
+    return matching
 
 
 def _convert(group: _Group, shared: dict[tuple[object, ...], SharedWeight]) -> None:
-    weight: Tensor = group.modules[0].weight  # type: ignore[assignment]
+    weight = group.modules[0].get_parameter("weight")
     config, shape = group.config, tuple(weight.shape)
     if config.init == EXISTING:
         frozen = shared[group.name,] = SharedWeight.of(weight, name=group.name)
     else:
         name = share_key(group.name, shape, config.share)
-        key = (name, config.seed, config.init, config.weight_scale)
+        key = (name, config.seed, config.init, config.weight_scale, weight.dtype, weight.device)
         if key not in shared:
             drawn = SharedWeight(shape, config.init, seed=config.seed, name=name, scale=config.weight_scale)
             shared[key] = drawn.to(device=weight.device, dtype=weight.dtype)

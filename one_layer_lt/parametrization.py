@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Callable
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +74,10 @@ class MaskedWeight(nn.Module):
     def train(self, mode: bool = True) -> MaskedWeight:
         self.forget()
         return super().train(mode)
+
+    def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> MaskedWeight:
+        self.forget()  # .half() and the like write through .data too, and may reuse an address
+        return super()._apply(fn, recurse)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_value": None, "_key": None}

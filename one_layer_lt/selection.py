@@ -34,7 +34,7 @@ def select_(out: Tensor, scores: Tensor, k: int, *, magnitude: bool) -> Tensor:
         return out.zero_()
     if k == n:
         return out.fill_(1)
-    if scores.device.type == "cpu":
+    if scores.device.type == "cpu" and scores.dtype != torch.float64:  # its keys hold 32 bits
         return _select_cpu(out, scores.detach(), k, magnitude)
     return _select_device(out, scores.detach(), k, magnitude)
 
@@ -94,7 +94,7 @@ def _scratch(n: int) -> npt.NDArray:
 
 
 def _select_device(out: Tensor, scores: Tensor, k: int, magnitude: bool) -> Tensor:
-    """The same selection in torch operations that never wait for the device."""
+    """The same selection in torch operations that never wait for the device, for any dtype."""
     flat = scores.reshape(-1)
     keys = flat.abs() if magnitude else flat
     threshold = torch.topk(keys, k, sorted=False).values.min()

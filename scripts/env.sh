@@ -117,6 +117,8 @@ _env_main() {
         *) export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}" ;;
     esac
     export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)}"
+    # Threads that spin while they wait starve one another as soon as anything else runs on the machine.
+    export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-10000}"
     _env_allocator
 }
 

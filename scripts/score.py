@@ -138,7 +138,10 @@ def progress_of(state: dict[str, Any]) -> dict[str, int | None]:
     """How far the training of a checkpoint had come."""
     history = state.get("optimizer_history") or [{}]
     iterator = (state.get("extra_state") or {}).get("train_iterator") or {}
-    return {"updates": history[-1].get("num_updates"), "epoch": iterator.get("epoch")}
+    epoch = iterator.get("epoch")
+    if epoch and iterator.get("iterations_in_epoch") == 0:
+        epoch -= 1  # at the end of an epoch fairseq writes the next one's number
+    return {"updates": history[-1].get("num_updates"), "epoch": epoch}
 
 
 def translate(command: Sequence[str], count: int) -> list[str]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
-from typing import IO, Collection, Iterator
+from typing import IO
 
 from .errors import DataError
 from .progress import progress
@@ -24,7 +27,7 @@ def is_archive(path: Path) -> bool:
 
 
 def extract(archive: Path, names: Collection[str], into: Path) -> dict[str, Path]:
-    """Copy the regular files of these base names (as such, or with .gz) out of the archive, flat, into the folder `into`.
+    """Copy the regular files of these base names (or these and .gz) out of the archive, flat, into `into`.
 
     Only the base name of a member is ever used and links are passed over, so nothing can land elsewhere. Each file
     appears under its name when it is whole. Names that the archive lacks are missing from the answer.
@@ -35,7 +38,7 @@ def extract(archive: Path, names: Collection[str], into: Path) -> dict[str, Path
     log.info("unpacking %s", archive.name)
     try:
         for member, size, content in _members(archive):
-            name = member if member in wanted else member.removesuffix(".gz")
+            name = member if member in wanted else re.sub(r"\.gz$", "", member)
             if name in wanted:
                 part = into / (member + ".part")
                 with part.open("wb") as file:
@@ -65,13 +68,15 @@ def _members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
                     with zipped.open(entry) as content:
                         yield PurePosixPath(entry.filename).name, entry.file_size, content
         return
-    with archive.open("rb") as file, progress(archive.name, archive.stat().st_size, "B") as bar:
-        with tarfile.open(fileobj=file, mode="r|*") as tar:
-            for member in tar:
-                content = tar.extractfile(member) if member.isreg() else None
-                if content is not None:
-                    yield PurePosixPath(member.name).name, member.size, content
-                bar.update(file.tell() - bar.n)
+    with ExitStack() as stack:
+        file = stack.enter_context(archive.open("rb"))
+        bar = stack.enter_context(progress(archive.name, archive.stat().st_size, "B"))
+        tar = stack.enter_context(tarfile.open(fileobj=file, mode="r|*"))
+        for member in tar:
+            data = tar.extractfile(member) if member.isreg() else None
+            if data is not None:
+                yield PurePosixPath(member.name).name, member.size, data
+            bar.update(file.tell() - bar.n)
 
 
 def collect(origin: Path, names: Collection[str], into: Path) -> dict[str, Path]:

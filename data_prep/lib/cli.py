@@ -6,7 +6,7 @@ import argparse
 import logging
 import sys
 from pathlib import Path
-from typing import Callable, NoReturn, Optional
+from typing import Callable, NoReturn
 
 from .errors import DataError
 
@@ -23,9 +23,13 @@ class Parser(argparse.ArgumentParser):
 def parser(recipe: str, doc: str) -> Parser:
     """A parser with `--out`; the recipe's docstring is its help."""
     made = Parser(
-        prog=f"data_prep/{recipe}.sh", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        prog=f"data_prep/{recipe}.sh",
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
-    made.add_argument("--out", type=Path, metavar="FOLDER", help=f"data folder to make (data-bin/{recipe}.<source>-<target>)")
+    default = f"data-bin/{recipe}.<source>-<target>"
+    made.add_argument("--out", type=Path, metavar="FOLDER", help=f"data folder to make ({default})")
     return made
 
 
@@ -34,7 +38,7 @@ def add_from(made: Parser, what: str, required: bool = False) -> None:
     made.add_argument("--from", dest="origin", type=Path, metavar="PATH", required=required, help=what)
 
 
-def add_languages(made: Parser, source: Optional[str] = None, target: Optional[str] = None) -> None:
+def add_languages(made: Parser, source: str | None = None, target: str | None = None) -> None:
     """`--source` and `--target`, required where there is no default."""
     for flag, default in (("--source", source), ("--target", target)):
         shown = f" ({default})" if default else ""

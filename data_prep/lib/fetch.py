@@ -10,7 +10,6 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 from .errors import DataError
 from .progress import progress
@@ -27,7 +26,7 @@ class Remote:
     """A file at its public home; `sha256` only where the home's file is known to be stable."""
 
     url: str
-    sha256: Optional[str] = None
+    sha256: str | None = None
 
     @property
     def name(self) -> str:
@@ -48,7 +47,7 @@ def fetch(remote: Remote, folder: Path) -> Path:
         except urllib.error.URLError as error:
             raise DataError(f"{remote.url}: {error.reason}: {_MEND}") from error
         except (ConnectionError, TimeoutError, http.client.HTTPException) as error:
-            raise DataError(f"{remote.url}: the connection broke ({error}): run the same command again to resume") from error
+            raise DataError(f"{remote.url}: the connection broke ({error}): run the command again to resume") from error
         if remote.sha256 and sha256(part) != remote.sha256:
             part.unlink()
             raise DataError(f"{remote.url}: the checksum of what arrived is wrong: run the same command again")
@@ -71,10 +70,10 @@ def _download(url: str, part: Path) -> None:
     except urllib.error.HTTPError as error:
         if error.code != 416 or not have:
             raise
-        if error.headers.get("Content-Range") == f"bytes */{have}":  # the part is the whole file
-            return
-        part.unlink()  # the file at home is another one now
-        return _download(url, part)
+        if error.headers.get("Content-Range") != f"bytes */{have}":  # the file at home is another one now
+            part.unlink()
+            _download(url, part)
+        return  # the part is the whole file
     with response:
         if have and not _resumes(response, have):
             have = 0  # the server sends the file from its start

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 from .errors import DataError
 from .text import sha256
@@ -53,7 +54,7 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
-        """Read and check `folder/data.json`; every file that it lists must be there (see `verify` for their contents)."""
+        """Read and check `folder/data.json`. The files it lists must be there; `verify` looks into them."""
         path = folder / FILE
         if not path.is_file():
             raise DataError(f"{folder} is not a prepared data folder (no {FILE}): make one with data_prep/<corpus>.sh")
@@ -89,7 +90,7 @@ class Manifest:
         """Compare the contents of every file with its checksum."""
         for name, expected in self.sha256.items():
             if sha256(folder / name) != expected:
-                raise DataError(f"{folder / name} has changed since it was prepared: delete {folder} and prepare it again")
+                raise DataError(f"{folder / name} has changed: delete {folder} and prepare it again")
 
     def write(self, folder: Path) -> None:
         """Write `folder/data.json`, whole or not at all."""

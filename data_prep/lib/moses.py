@@ -10,9 +10,9 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Iterable, Iterator, Sequence
 
 from .errors import DataError
 from .progress import progress
@@ -21,6 +21,15 @@ from .text import open_binary
 LOWERCASE = ("perl", "-CS", "-pe", "$_ = lc")
 # Every character of Unicode's category "other" becomes a space; the line end is one of them, hence -l.
 NO_CONTROL_CHARACTERS = ("perl", "-CS", "-lpe", r"s/\p{C}/ /g")
+# What Moses' repository, which the published recipes clone, has changed since the script that mosestokenizer ships:
+# a line's last full stop or comma always stands apart, and "Inc." is no abbreviation any more.
+SINCE_SHIPPED = (
+    "perl",
+    "-CS",
+    "-pe",
+    r"s/(?:^| )\KInc\.(?= \P{IsLower})/Inc ./g;"
+    r"s/(?:^| )(?!\.+$)\S+\K\.$/ ./; s/\p{IsN}\K,$/ ,/; s/\.&apos;$/ . &apos; /",
+)
 MAX_WORD = 1000  # characters: the cleaner drops lines with a longer word
 
 
@@ -29,17 +38,18 @@ def normalizer(language: str) -> Sequence[str]:
     return ("perl", str(_script("normalize-punctuation.perl")), "-l", language)
 
 
-def tokenizer(language: str, aggressive: bool = False) -> Sequence[str]:
-    """Moses' tokenizer.perl 1.1, with the language's nonbreaking prefixes. Its output does not depend on the threads."""
+def tokenizer(language: str, aggressive: bool = False) -> list[Sequence[str]]:
+    """Moses' tokenizer with the language's nonbreaking prefixes. The threads do not change what it writes."""
     script = str(_script("tokenizer-v1.1.perl"))
     threads = str(min(8, os.cpu_count() or 1))
-    return ("perl", script, "-q", "-threads", threads, "-l", language, *(["-a"] if aggressive else []))
+    command = ["perl", script, "-q", "-threads", threads, "-l", language]
+    return [command + ["-a"] if aggressive else command, SINCE_SHIPPED]
 
 
 def pipe(commands: Sequence[Sequence[str]], source: Path, target: Path, append: bool = False) -> None:
     """`source | command | ... > target` (or `>>`), line by line, with progress in bytes read."""
     if not shutil.which("perl"):
-        raise DataError("perl is not installed, and the Moses tokenizer needs it: install it (Debian: apt-get install perl)")
+        raise DataError("perl is not installed, and the Moses tokenizer needs it (Debian: apt-get install perl)")
     environment = {**os.environ, "LC_ALL": "C"}
     environment.pop("PERL_UNICODE", None)  # it would change what the scripts read and write
     with ExitStack() as stack:
@@ -69,15 +79,17 @@ def pipe(commands: Sequence[Sequence[str]], source: Path, target: Path, append: 
                     bar.update(len(block))
         except BrokenPipeError:
             pass  # a process died: its exit status tells
-        if any([process.wait() for process in chain]):
+        failures = [process.wait() for process in chain]  # of all, so that none is left behind
+        if any(failures):
             complaints.seek(0)
             said = complaints.read().decode("utf-8", "replace").strip().splitlines() or ["no message"]
-            raise DataError(f"Moses failed on {source.name}: {said[0]} (a full perl is needed: Debian's perl, not perl-base)")
+            mend = "a full perl is needed: Debian's perl, not perl-base"
+            raise DataError(f"Moses failed on {source.name}: {said[0]} ({mend})")
 
 
 def tokenize(source: Path, target: Path, language: str, lowercase: bool = False, aggressive: bool = False) -> None:
     """Tokenise a file of one sentence a line, and lower-case it if asked."""
-    pipe([tokenizer(language, aggressive), *([LOWERCASE] if lowercase else [])], source, target)
+    pipe([*tokenizer(language, aggressive), *([LOWERCASE] if lowercase else [])], source, target)
 
 
 def clean(pairs: Iterable[tuple[str, str]], shortest: int, longest: int, ratio: float) -> Iterator[int]:

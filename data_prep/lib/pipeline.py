@@ -15,17 +15,17 @@ import os
 import platform
 import re
 import shutil
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Iterator, Mapping, Optional
 
 from . import moses, subwords
 from .binarize import binarize
 from .errors import DataError
 from .manifest import FILE, SPLITS, Manifest, Settings, checksums
 from .subwords import Subword
-from .text import Pair, read_pairs, select, sha256, tidy, write_pairs
+from .text import Pair, read_lines, read_pairs, select, sha256, tidy, write_pairs
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def make_settings(corpus: str, source: str, target: str, subword: Subword, joine
     """The checked settings of a data folder."""
     for flag, language in (("--source", source), ("--target", target)):
         if not re.fullmatch(r"[A-Za-z0-9_]+", language):
-            raise DataError(f"{flag} {language!r}: only letters, digits and _ (fairseq joins the two languages with '-')")
+            raise DataError(f"{flag} {language!r}: only letters, digits and _, as fairseq joins the two with '-'")
     if source == target:
         raise DataError(f"--source and --target are both {source!r}: they must differ")
     return Settings(
@@ -87,7 +87,7 @@ def pair_of(folder: Path, split: str, settings: Settings) -> Pair:
     return folder / f"{split}.{settings.source}", folder / f"{split}.{settings.target}"
 
 
-def check_out(out: Path, settings: Settings) -> Optional[Manifest]:
+def check_out(out: Path, settings: Settings) -> Manifest | None:
     """The manifest of `out`, or None where there is nothing yet; anything else in its place is an error."""
     if not out.exists():
         return None
@@ -106,7 +106,7 @@ def check_out(out: Path, settings: Settings) -> Optional[Manifest]:
     return manifest
 
 
-def is_done(out: Path, settings: Settings, text: Optional[str] = None) -> bool:
+def is_done(out: Path, settings: Settings, text: str | None = None) -> bool:
     """Whether `out` holds this data; `text`, if given, is the digest of the raw text it must have been made from."""
     manifest = check_out(out, settings)
     if manifest is None:
@@ -144,7 +144,7 @@ def build(
     tokens: Mapping[str, Pair],
     work: Path,
     out: Path,
-    longest: Optional[int] = None,
+    longest: int | None = None,
     ratio: float = 1.5,
 ) -> None:
     """Learn subwords from `tokens["train"]`, encode, binarise, and put the finished folder in place.
@@ -205,8 +205,8 @@ def _tokenize(subword: Subword, language: str, before: Path, after: Path) -> Non
         log.info("tokenising %s", before.name)
         moses.tokenize(before, after, language, subword.lowercase, subword.aggressive)
     elif subword.lowercase:
-        with before.open(encoding="utf-8", newline="\n") as file, after.open("w", encoding="utf-8", newline="\n") as low:
-            low.writelines(line.lower() for line in file)
+        with after.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(line.lower() + "\n" for line in read_lines(before))
     else:
         os.link(before, after)
 
@@ -214,8 +214,6 @@ def _tokenize(subword: Subword, language: str, before: Path, after: Path) -> Non
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):  # of the two names of fairseq only one is installed
             found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            pass  # of the two names of fairseq only one is installed
     return found

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Optional
+from typing import Any
 
 from tqdm import tqdm
 
 
-def progress(what: str, total: Optional[int] = None, unit: str = "lines", done: int = 0) -> tqdm[None]:
+def progress(what: str, total: int | None = None, unit: str = "lines", done: int = 0) -> tqdm[Any]:
     """A bar on stderr to be used as a context manager; call `.update(n)`."""
     terminal = sys.stderr.isatty()
     return tqdm(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from itertools import zip_longest
 from pathlib import Path
-from typing import IO, Callable, Iterable, Iterator, Optional
+from typing import IO, Callable, cast
 
 from .errors import DataError
 from .progress import progress
@@ -20,14 +22,14 @@ def open_binary(path: Path) -> IO[bytes]:
     try:
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
-        return gzip.open(path, "rb") if packed else path.open("rb")
+        return cast("IO[bytes]", gzip.open(path, "rb") if packed else path.open("rb"))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Lines without their ends. Only "\\n" (or "\\r\\n") ends a line; a "\\r" within becomes a space, because fairseq would
-    take it for a line end, and a leading byte order mark is dropped.
+    """Lines without their ends. Only "\\n" (or "\\r\\n") ends a line; a "\\r" within becomes a space, because fairseq
+    would take it for a line end, and a leading byte order mark is dropped.
     """
     number = 0
     with open_binary(path) as file:
@@ -38,10 +40,10 @@ def read_lines(path: Path) -> Iterator[str]:
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: line {number} is not UTF-8: convert the file, for example with iconv") from error
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise DataError(f"{path}: the gzip file is cut short or damaged after line {number}: get it again") from error
+            raise DataError(f"{path}: gzip file cut short or damaged at line {number}: get it again") from error
 
 
-_CONTROL = {code: None for code in (*range(9), *range(14, 28), *range(127, 133), *range(134, 160), 0x200B, 0xFEFF)}
+_CONTROL = dict.fromkeys((*range(9), *range(14, 28), *range(127, 133), *range(134, 160), 8203, 65279))
 
 
 def tidy(line: str) -> str:
@@ -58,8 +60,9 @@ def read_pairs(files: Pair, read: Callable[[Path], Iterator[str]] = read_lines) 
     for pair in zip_longest(*map(read, files)):
         for side, line in enumerate(pair):
             counts[side] += line is not None
-        if None not in pair:
-            yield pair
+        left, right = pair
+        if left is not None and right is not None:
+            yield left, right
     if counts[0] != counts[1]:
         raise DataError(
             f"{files[0]} has {counts[0]:,} lines but {files[1]} has {counts[1]:,}: "
@@ -77,17 +80,19 @@ def select(pairs: Iterable[tuple[str, str]], positions: Iterable[int]) -> Iterat
             position = next(wanted, None)
 
 
-def write_pairs(pairs: Iterable[tuple[str, str]], files: Pair, what: Optional[str] = None) -> int:
+def write_pairs(pairs: Iterable[tuple[str, str]], files: Pair, what: str | None = None) -> int:
     """Write both files in step; returns how many pairs."""
     count = 0
-    for path in files:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with files[0].open("w", encoding="utf-8", newline="\n") as source:
-        with files[1].open("w", encoding="utf-8", newline="\n") as target, progress(what or files[0].name) as bar:
-            for count, (left, right) in enumerate(pairs, 1):
-                source.write(left + "\n")
-                target.write(right + "\n")
-                bar.update()
+    with ExitStack() as stack:
+        for path in files:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        outs = [stack.enter_context(path.open("w", encoding="utf-8", newline="\n")) for path in files]
+        bar = stack.enter_context(progress(what or files[0].name))
+        for pair in pairs:
+            for out, line in zip(outs, pair):
+                out.write(line + "\n")
+            count += 1
+            bar.update()
     return count
 
 

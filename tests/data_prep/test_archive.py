@@ -1,0 +1,81 @@
+"""Archives that nobody has vouched for."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from data_prep.lib.archive import collect, extract
+from data_prep.lib.errors import DataError
+
+
+def tgz(path: Path, members: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return path
+
+
+def test_takes_only_what_was_asked_for_and_nothing_climbs(tmp_path: Path) -> None:
+    archive = tgz(tmp_path / "a.tgz", {"../../a.de": b"A", "/abs/b.de": b"B", "deep/c.de": b"C"})
+    into = tmp_path / "box" / "in"
+    found = extract(archive, ["a.de", "b.de"], into)
+    assert {name: path.read_bytes() for name, path in found.items()} == {"a.de": b"A", "b.de": b"B"}
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == [archive, into / "a.de", into / "b.de"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_links_are_passed_over(tmp_path: Path, kind: bytes) -> None:
+    (tmp_path / "secret").write_text("secret")
+    with tarfile.open(tmp_path / "a.tgz", "w:gz") as tar:
+        entry = tarfile.TarInfo("a.de")
+        entry.type, entry.linkname = kind, str(tmp_path / "secret")
+        tar.addfile(entry)
+    with pytest.raises(DataError, match=r"lacks a\.de"):
+        collect(tmp_path / "a.tgz", ["a.de"], tmp_path / "in")
+
+
+@pytest.mark.parametrize("left", [0, 10, 300, 3000])
+def test_cut_short(tmp_path: Path, left: int) -> None:
+    content = bytes((i * i) % 251 for i in range(20_000))
+    whole = tgz(tmp_path / "whole.tgz", {"a.de": content}).read_bytes()
+    cut = tmp_path / "cut.tgz"
+    cut.write_bytes(whole[: min(left, len(whole) // 2)])
+    with pytest.raises(DataError, match=r"cut\.tgz.*cut short"):
+        extract(cut, ["a.de"], tmp_path / "in")
+    assert not (tmp_path / "in" / "a.de").exists()
+
+
+def test_zip_and_its_cut(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as zipped:
+        zipped.writestr("deep/../../a.de", "A")
+    assert collect(path, ["a.de"], tmp_path / "in")["a.de"].read_text() == "A"
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(DataError, match="cut short"):
+        extract(path, ["a.de"], tmp_path / "other")
+
+
+def test_collect_looks_in_folders_and_archives_and_takes_gzip(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.de").write_text("A")
+    (tmp_path / "sub" / "b.de.gz").write_text("B")
+    tgz(tmp_path / "c.tgz", {"x/c.de.gz": b"C", "x/a.de": b"not this one"})
+    found = collect(tmp_path, ["a.de", "b.de", "c.de"], tmp_path / "in")
+    assert [found[name].read_text() for name in ("a.de", "b.de", "c.de")] == ["A", "B", "C"]
+
+
+def test_collect_names_all_that_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "a.de").write_text("A")
+    with pytest.raises(DataError, match=r"lacks b\.de, c\.de \(plain or \.gz\)"):
+        collect(tmp_path, ["a.de", "b.de", "c.de"], tmp_path / "in")
+    with pytest.raises(DataError, match="nowhere does not exist"):
+        collect(tmp_path / "nowhere", ["a.de"], tmp_path / "in")
+    with pytest.raises(DataError, match="neither a folder nor an archive"):
+        collect(tmp_path / "a.de", ["a.de"], tmp_path / "in")

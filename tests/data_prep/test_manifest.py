@@ -1,0 +1,77 @@
+"""`data.json`: what is written is read, and nothing else is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_prep.lib.errors import DataError
+from data_prep.lib.manifest import Manifest, Settings, checksums
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "test.de").write_text("abc")
+    settings = Settings("mine", "de", "en", "sentencepiece", 8000, False, False, True)
+    pairs = {"train": 3, "valid": 2, "test": 1}
+    Manifest(settings, "0" * 64, pairs, checksums(tmp_path), {"python": "3"}).write(tmp_path)
+    return tmp_path
+
+
+def test_round_trip(folder: Path) -> None:
+    manifest = Manifest.read(folder)
+    manifest.verify(folder)
+    data = json.loads((folder / "data.json").read_text())
+    assert data["format"] == 1
+    assert data["model"] == manifest.settings.model == "spm.model"
+    # sha256 of "abc", as FIPS 180-2 gives it
+    assert data["sha256"] == {"raw/test.de": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}
+    before = (folder / "data.json").read_bytes()
+    manifest.write(folder)
+    assert (folder / "data.json").read_bytes() == before
+
+
+def test_changed_and_missing_files(folder: Path) -> None:
+    (folder / "raw" / "test.de").write_text("abd")
+    with pytest.raises(DataError, match=r"raw/test\.de has changed"):
+        Manifest.read(folder).verify(folder)
+    (folder / "raw" / "test.de").unlink()
+    with pytest.raises(DataError, match=r"lacks raw/test\.de"):
+        Manifest.read(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("format", 2),
+        ("size", "8000"),
+        ("size", True),
+        ("lowercase", 0),
+        ("tokenizer", "words"),
+        ("pairs", {"train": 1}),
+        ("pairs", None),
+        ("sha256", {"../other": "00"}),
+        ("sha256", {"/etc/passwd": "00"}),
+    ],
+)
+def test_distrusts(folder: Path, key: str, value: Any) -> None:
+    data = json.loads((folder / "data.json").read_text())
+    (folder / "data.json").write_text(json.dumps({**data, key: value}))
+    with pytest.raises(DataError, match=r"data\.json.*prepare it again"):
+        Manifest.read(folder)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "null"])
+def test_not_a_manifest(folder: Path, text: str) -> None:
+    (folder / "data.json").write_text(text)
+    with pytest.raises(DataError, match=r"data\.json"):
+        Manifest.read(folder)
+
+
+def test_no_manifest(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is not a prepared data folder"):
+        Manifest.read(tmp_path)

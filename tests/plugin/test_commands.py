@@ -1,0 +1,165 @@
+"""fairseq's commands on a masked model: training, resuming, translating, validating, averaging, two processes."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import socket
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pytest
+import torch
+from fairseq import options
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq_cli import generate, interactive, validate
+
+from one_layer_lt import masked_modules, masked_weight
+from scripts.average import average
+
+from .running import PLUGIN, batch, load_model, load_state, train, train_arguments
+
+
+def _scores(checkpoint: Path) -> dict[str, torch.Tensor]:
+    model = load_state(checkpoint)["model"]
+    return {name: tensor for name, tensor in model.items() if name.endswith("parametrizations.weight.original")}
+
+
+def _generate(corpus: Path, checkpoint: Path, *flags: str) -> str:
+    arguments = [str(corpus), "--path", str(checkpoint), "--user-dir", str(PLUGIN), "--cpu", "--beam", "2"]
+    arguments += ["--max-len-b", "8", "--required-batch-size-multiple", "1", "--no-progress-bar", *flags]
+    args = options.parse_args_and_arch(options.get_generation_parser(), arguments)
+    said = io.StringIO()
+    with redirect_stdout(said):
+        generate.main(convert_namespace_to_omegaconf(args))
+    return said.getvalue()
+
+
+def test_checkpoint_holds_scores_and_no_random_weights(corpus: Path, tmp_path: Path) -> None:
+    checkpoint = train(corpus, tmp_path / "run")
+    model = load_state(checkpoint)["model"]
+    frozen = set(model) - set(_scores(checkpoint))
+    # Besides scores: zero biases, plain layer norms and fairseq's own marks.
+    assert all(name.endswith((".bias", "layer_norm.weight", "version", "_float_tensor")) for name in frozen)
+    assert all(not model[name].any() for name in frozen if name.endswith("bias"))
+    assert all((model[name] == 1).all() for name in frozen if name.endswith("layer_norm.weight"))
+
+
+def test_loaded_model_is_the_trained_one(corpus: Path, tmp_path: Path) -> None:
+    checkpoint = train(corpus, tmp_path / "run", "--mask-seed", "7")
+    first, second = load_model(checkpoint), load_model(checkpoint)
+    digests = [
+        {masked_weight(module).name: masked_weight(module).shared.digest() for _, module in masked_modules(model)}
+        for model in (first, second)
+    ]
+    assert digests[0] == digests[1]
+    assert first.args.mask_seed == 7
+    with torch.no_grad():
+        assert torch.equal(first(**batch())[0], second(**batch())[0])
+
+
+def test_resuming_equals_no_interruption(corpus: Path, tmp_path: Path) -> None:
+    whole = train(corpus, tmp_path / "whole", updates=7)
+    train(corpus, tmp_path / "parts", updates=3)
+    parts = train(corpus, tmp_path / "parts", updates=7)
+    expected, found = load_state(whole), load_state(parts)
+    assert found["optimizer_history"][-1]["num_updates"] == 7
+    assert expected["model"].keys() == found["model"].keys()
+    assert all(torch.equal(tensor, found["model"][name]) for name, tensor in expected["model"].items())
+
+
+def test_it_learns_by_masks_alone(corpus: Path, tmp_path: Path) -> None:
+    losses = []
+    for updates in (1, 150):
+        checkpoint = train(corpus, tmp_path / str(updates), "--no-epoch-checkpoints", updates=updates)
+        losses.append(load_state(checkpoint)["extra_state"]["best"])
+    assert losses[1] < 0.8 * losses[0], losses
+
+
+def test_generate_folds_and_agrees_with_the_masked_model(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = train(corpus, tmp_path / "run", updates=20)
+    folded = _generate(corpus, checkpoint)
+    assert len(re.findall(r"^H-\d+\t", folded, re.MULTILINE)) == 8
+    monkeypatch.setattr("fairseq_plugins.one_layer_masked.fold_", lambda model: model)
+    masked = _generate(corpus, checkpoint)
+    translations = re.compile(r"^[HPD]-.*$", re.MULTILINE)
+    assert translations.findall(folded) == translations.findall(masked)
+
+
+def test_interactive(corpus: Path, tmp_path: Path) -> None:
+    checkpoint = train(corpus, tmp_path / "run")
+    text = tmp_path / "input"
+    text.write_text("alpha bravo\ncharlie\n")
+    arguments = [str(corpus), "--path", str(checkpoint), "--user-dir", str(PLUGIN), "--cpu", "--input", str(text)]
+    args = options.parse_args_and_arch(options.get_interactive_generation_parser(), arguments)
+    said = io.StringIO()
+    with redirect_stdout(said):
+        interactive.main(convert_namespace_to_omegaconf(args))
+    assert len(re.findall(r"^H-\d+\t", said.getvalue(), re.MULTILINE)) == 2
+
+
+def test_validate(corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    checkpoint = train(corpus, tmp_path / "run")
+    arguments = [str(corpus), "--path", str(checkpoint), "--user-dir", str(PLUGIN), "--cpu", "--max-tokens", "120"]
+    arguments += ["--valid-subset", "valid", "--log-format", "simple"]
+    args = options.parse_args_and_arch(options.get_validation_parser(default_task="translation"), arguments)
+    validate.main(convert_namespace_to_omegaconf(args))
+    (loss,) = re.findall(r"\| loss ([\d.]+)", caplog.text)
+    assert float(loss) == pytest.approx(load_state(checkpoint)["extra_state"]["best"], abs=2e-3)
+
+
+def test_average_of_checkpoints_translates(corpus: Path, tmp_path: Path) -> None:
+    first = train(corpus, tmp_path / "a", updates=2)
+    second = train(corpus, tmp_path / "b", updates=6)
+    mean = tmp_path / "mean.pt"
+    average([first, second], mean)
+    for name, scores in _scores(mean).items():
+        torch.testing.assert_close(scores, (_scores(first)[name] + _scores(second)[name]) / 2)
+    assert "H-0" in _generate(corpus, mean)
+
+
+def test_bleu_and_tensorboard_while_training(corpus: Path, tmp_path: Path) -> None:
+    flags = ["--eval-bleu", "--eval-bleu-args", '{"beam": 1, "max_len_b": 8}', "--eval-bleu-detok", "space"]
+    flags += ["--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric"]
+    checkpoint = train(corpus, tmp_path / "run", *flags, "--tensorboard-logdir", str(tmp_path / "board"))
+    assert load_state(checkpoint)["extra_state"]["best"] >= 0
+    assert list((tmp_path / "board").rglob("events.out.tfevents.*"))
+    # Translating within training must not have folded the model that goes on learning.
+    assert _scores(checkpoint)
+
+
+def test_two_processes_agree_with_one(corpus: Path, tmp_path: Path) -> None:
+    flags = ["--lr", "1e-3", "--log-format", "json"]
+    alone = train(corpus, tmp_path / "alone", *flags, "--update-freq", "2", updates=3)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    distributed = ["--distributed-world-size", "2", "--distributed-init-method", f"tcp://127.0.0.1:{port}"]
+    distributed += ["--distributed-backend", "gloo", "--distributed-no-spawn", "--ddp-backend", "legacy_ddp"]
+    environment = {**os.environ, "PYTHONPATH": str(PLUGIN.parent), "OMP_NUM_THREADS": "1"}
+    processes = []
+    for rank in range(2):
+        arguments = train_arguments(corpus, tmp_path / "pair", *flags, *distributed, updates=3)
+        command = [sys.executable, "-m", "fairseq_cli.train", *arguments, "--distributed-rank", str(rank)]
+        with open(tmp_path / f"{rank}.log", "wb") as log:
+            processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT))
+    codes = [process.wait(timeout=240) for process in processes]
+    assert codes == [0, 0], (tmp_path / "0.log").read_text()[-2000:]
+    expected, found = _scores(alone), _scores(tmp_path / "pair" / "checkpoint_last.pt")
+    assert expected.keys() == found.keys()
+    start = _scores(train(corpus, tmp_path / "start", "--lr", "0", updates=1))
+    for name, scores in expected.items():
+        torch.testing.assert_close(found[name], scores, rtol=1e-4, atol=2e-6)
+        assert not torch.equal(scores, start[name])
+
+
+def test_arch_without_the_plugin_is_unknown(corpus: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "fairseq_cli.train", str(corpus), "--arch", "one_layer_masked", "--cpu"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert result.returncode == 2
+    assert "one_layer_masked" in result.stderr.splitlines()[-1] or "invalid choice" in result.stderr

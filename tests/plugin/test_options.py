@@ -1,0 +1,65 @@
+"""Bad options: one line that names the flag and the value, exit status 2, nothing written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .running import build
+
+CASES = [
+    (["--mask-rule", "magic"], "rule 'magic'"),
+    (["--random-init", "magic"], "--random-init magic"),
+    (["--attention-init", "magic"], "--attention-init magic"),
+    (["--score-init", "magic"], "score_init 'magic'"),
+    (["--share", "magic"], "share 'magic'"),
+    (["--layer-norm", "magic"], "--layer-norm magic"),
+    (["--embeddings", "magic"], "--embeddings magic"),
+    (["--keep", "0"], "keep must be in (0, 1], not 0.0"),
+    (["--keep", "1.5"], "keep must be in (0, 1], not 1.5"),
+    (["--keep", "nan"], "keep must be in (0, 1], not nan"),
+    (["--query-key-scale", "-1"], "--query-key-scale -1.0"),
+    (["--embeddings", "pretrained"], "needs --encoder-embed-path"),
+    (["--encoder-embed-path", "vectors.txt"], "add --embeddings pretrained"),
+]
+
+
+def refused(capsys: pytest.CaptureFixture[str], corpus: Path, *flags: str) -> str:
+    with pytest.raises(SystemExit) as stop:
+        build(corpus, *flags)
+    assert stop.value.code == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("one_layer_masked: error: ")
+    return said
+
+
+@pytest.mark.parametrize(("flags", "expected"), CASES, ids=[" ".join(flags) for flags, _ in CASES])
+def test_unknown_values(flags: list[str], expected: str, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert expected in refused(capsys, corpus, *flags)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2 3\nalpha 1 2 3\nbravo 1 2 3\n", "line 2 has 3 numbers, the model is 16 wide"),
+        ("1 16\nunheard-of" + " 0.5" * 16 + "\n", "covers none of the dictionary's 24 entries"),
+        ("1 16\nalpha" + " 0.5" * 15 + " half\n", "line 2: 'half' is not a number"),
+    ],
+)
+def test_embedding_files(
+    text: str, expected: str, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "vectors.txt"
+    file.write_text(text)
+    flags = ["--embeddings", "pretrained", "--encoder-embed-path", str(file), "--decoder-embed-path", str(file)]
+    said = refused(capsys, corpus, *flags)
+    assert expected in said
+    assert "--encoder-embed-path" in said
+    assert str(file) in said
+
+
+def test_missing_embedding_file(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "absent.txt"
+    flags = ["--embeddings", "pretrained", "--encoder-embed-path", str(file), "--decoder-embed-path", str(file)]
+    assert "absent.txt" in refused(capsys, corpus, *flags)
