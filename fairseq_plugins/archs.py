@@ -32,10 +32,8 @@ def _architecture(width: int, ffn: int, heads: int, layers: int) -> Callable[[Na
         for name, size in sizes.items():
             for stack in ("encoder", "decoder"):
                 setattr(args, f"{stack}_{name}", getattr(args, f"{stack}_{name}", size))
-        if not hasattr(args, "share_decoder_input_output_embed"):
-            args.share_decoder_input_output_embed = True  # the paper's
-        base_architecture(args)
         set_defaults(args)
+        base_architecture(args)
 
     return set_architecture
 

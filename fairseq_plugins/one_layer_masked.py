@@ -32,6 +32,8 @@ class OneLayerMaskedModel(TransformerModel):
     Source: Shen et al. 2021 (arXiv 2109.03939).
     """
 
+    cpu_bf16 = False
+
     @classmethod
     def add_args(cls, parser: ArgumentParser) -> None:
         super().add_args(parser)
@@ -48,6 +50,7 @@ class OneLayerMaskedModel(TransformerModel):
             sys.stderr.write(f"one_layer_masked: error: {error}\n")
             raise SystemExit(2) from None
         model: OneLayerMaskedModel = super().build_model(args, task)
+        model.cpu_bf16 = args.cpu_bf16
         if args.dense:
             return model
         decoder = model.decoder
@@ -67,7 +70,7 @@ class OneLayerMaskedModel(TransformerModel):
 
     @contextmanager
     def _precision(self) -> Iterator[None]:
-        if not self.args.cpu_bf16 or next(self.parameters()).device.type != "cpu":
+        if not self.cpu_bf16 or next(self.parameters()).device.type != "cpu":
             yield
             return
         # At sentence lengths, torch's fused bfloat16 attention is several times slower on CPU than the plain one.

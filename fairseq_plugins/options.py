@@ -56,10 +56,10 @@ class MaskOptions(FairseqDataclass):
 
 
 def set_defaults(args: Namespace) -> None:
-    """Give ``args`` every option of ``MaskOptions`` that it lacks."""
-    for option in fields(MaskOptions):
-        if not option.name.startswith("_") and not hasattr(args, option.name):
-            setattr(args, option.name, option.default)
+    """Give ``args`` every option of ``MaskOptions`` that it lacks, and tie the decoder's embeddings as the paper does."""
+    defaults = {option.name: option.default for option in fields(MaskOptions) if not option.name.startswith("_")}
+    for name, default in {**defaults, "share_decoder_input_output_embed": True}.items():
+        setattr(args, name, getattr(args, name, default))
 
 
 def mask_config(args: Namespace) -> MaskConfig:

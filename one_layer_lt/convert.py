@@ -42,9 +42,9 @@ def mask_(
     """Convert every ``nn.Linear``, ``nn.Embedding`` and ``nn.Conv2d`` of ``model`` in place, and return it.
 
     Each weight becomes ``mask(scores) * random_weight``; the scores are the parameter
-    ``parametrizations.weight.original``, of the weight's shape. Biases of converted modules become zero. Afterwards
-    only scores are trainable, and those other parameters whose full name matches a shell-style pattern in
-    ``trainable``. Modules whose weights are tied stay tied.
+    ``parametrizations.weight.original``, of the weight's shape. Biases of converted modules become zero, unless the
+    weights are ``existing`` ones. Afterwards only scores are trainable, and those other parameters whose full name
+    matches a shell-style pattern in ``trainable``. Modules whose weights are tied stay tied.
 
     configure: ``(name, module) -> MaskConfig`` for that module, or None to leave it as it is; default: ``config``
         for all.
@@ -160,5 +160,5 @@ def _convert(group: _Group, shared: dict[tuple[object, ...], SharedWeight]) -> N
         module.weight = scores
         parametrize.register_parametrization(module, "weight", masked, unsafe=True)
         bias = getattr(module, "bias", None)
-        if isinstance(bias, nn.Parameter):
+        if isinstance(bias, nn.Parameter) and config.init != EXISTING:
             nn.init.zeros_(bias)

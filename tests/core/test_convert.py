@@ -385,6 +385,16 @@ class TestFold:
         assert not any(parametrize.is_parametrized(module) for module in model.modules())
         assert not any(isinstance(module, SharedWeight) for module in model.modules())
 
+    def test_gradient_flows_through_after_inference_mode(self, new_model: NewModel) -> None:
+        """The weights kept in inference mode are no good for autograd: folding must not hand them on."""
+        model, x = new_model("images")
+        mask_(model, CONFIG).eval()
+        with torch.inference_mode():
+            model(x)
+        fold_(model)(x.requires_grad_()).sum().backward()
+        assert x.grad is not None
+        assert x.grad.any()
+
     def test_leaves_plain_frozen_parameters(self, new_model: NewModel) -> None:
         plain = {name: value.shape for name, value in new_model("images")[0].state_dict().items()}
         model = fold_(mask_(new_model("images")[0], CONFIG))

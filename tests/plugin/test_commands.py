@@ -17,7 +17,7 @@ from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq_cli import generate, interactive, validate
 
-from one_layer_lt import masked_modules, masked_weight
+from one_layer_lt import masked_modules, masked_weight, scores_of
 from scripts.average import average
 
 from .running import PLUGIN, batch, load_model, load_state, train, train_arguments
@@ -163,3 +163,19 @@ def test_arch_without_the_plugin_is_unknown(corpus: Path, tmp_path: Path) -> Non
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert result.returncode == 2
     assert "one_layer_masked" in result.stderr.splitlines()[-1] or "invalid choice" in result.stderr
+
+
+def test_hydra_train(corpus: Path, tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).with_name("fairseq-hydra-train")), "task=translation", f"task.data={corpus}"]
+    command += ["task.source_lang=xx", "task.target_lang=yy", f"common.user_dir={PLUGIN}", "common.cpu=true"]
+    command += ["+model._name=one_layer_masked", "+model.keep=0.25", "+model.encoder_embed_dim=16"]
+    command += ["+model.decoder_embed_dim=16", "+model.encoder_layers=1", "+model.decoder_layers=1"]
+    command += ["criterion=label_smoothed_cross_entropy", "optimizer=adam", "lr_scheduler=fixed"]
+    command += ["optimization.max_update=2", "optimization.lr=[0.001]", "dataset.max_tokens=120"]
+    command += ["dataset.required_batch_size_multiple=1", f"checkpoint.save_dir={tmp_path / 'run'}"]
+    environment = {**os.environ, "PYTHONPATH": str(PLUGIN.parent), "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+    decoder = load_model(tmp_path / "run" / "checkpoint_last.pt").decoder
+    mask = masked_weight(decoder.output_projection).mask(scores_of(decoder.embed_tokens))
+    assert mask.sum() == 0.25 * mask.numel()
