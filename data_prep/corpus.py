@@ -1,7 +1,7 @@
 """Your own parallel text into a data folder: {train,valid,test}.{source,target}, plain or gzip, one sentence a line.
 
-    bash data_prep/corpus.sh --from my/folder --source de --target en --out data-bin/mine.de-en
-    bash data_prep/corpus.sh --from my.tgz --source de --target en --tokenized --lowercase
+bash data_prep/corpus.sh --from my/folder --source de --target en --out data-bin/mine.de-en
+bash data_prep/corpus.sh --from my.tgz --source de --target en --tokenized --lowercase
 """
 
 from __future__ import annotations

@@ -101,9 +101,7 @@ def evaluation(files: Mapping[str, Path], settings: Settings, work: Path) -> tup
     pairs = [
         pair
         for test in TESTS
-        for pair in read_pairs(
-            (files[f"IWSLT14.{test}.de-en.de.xml"], files[f"IWSLT14.{test}.de-en.en.xml"]), segments
-        )
+        for pair in read_pairs((files[f"IWSLT14.{test}.de-en.de.xml"], files[f"IWSLT14.{test}.de-en.en.xml"]), segments)
     ]
     write_pairs(((readable(de), readable(en)) for de, en in pairs), raw)
     write_pairs(((plain_apostrophes(de), plain_apostrophes(en)) for de, en in pairs), marked)

@@ -1,4 +1,4 @@
-"""The named sizes of ``one_layer_masked``: width, feed-forward width, heads and layers, equal in encoder and decoder."""
+"""The named sizes of ``one_layer_masked``: width, feed-forward width, heads and layers of encoder and decoder alike."""
 
 from __future__ import annotations
 

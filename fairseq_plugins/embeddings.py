@@ -39,8 +39,8 @@ def _check_file(path: str, flag: str, dictionary: Dictionary, width: int) -> Non
             word, *values = line.rstrip().split(" ")
             if len(values) != width:
                 raise ValueError(
-                    f"{flag} {path}: line {number} has {len(values)} numbers, the model is {width} wide; use vectors of "
-                    f"{width} or another width"
+                    f"{flag} {path}: line {number} has {len(values)} numbers, the model is {width} wide: use "
+                    f"vectors of {width}, or a model of their width"
                 )
             for value in values:
                 try:

@@ -56,7 +56,7 @@ class MaskOptions(FairseqDataclass):
 
 
 def set_defaults(args: Namespace) -> None:
-    """Give ``args`` every option of ``MaskOptions`` that it lacks, and tie the decoder's embeddings as the paper does."""
+    """Give ``args`` every option of ``MaskOptions`` that it lacks, and tie the decoder's embeddings, as the paper."""
     defaults = {option.name: option.default for option in fields(MaskOptions) if not option.name.startswith("_")}
     for name, default in {**defaults, "share_decoder_input_output_embed": True}.items():
         setattr(args, name, getattr(args, name, default))
