@@ -64,12 +64,16 @@ def set_defaults(args: Namespace) -> None:
 
 def mask_config(args: Namespace) -> MaskConfig:
     """The setting for all but attention and embeddings. Raises ``ValueError`` that names flag and value."""
-    for flag, value, choices in (
-        ("--attention-init", args.attention_init, ATTENTION_INITS),
-        ("--layer-norm", args.layer_norm, LAYER_NORMS),
-        ("--embeddings", args.embeddings, EMBEDDINGS),
-        ("--random-init", args.random_init, INITS),
-    ):
+    choices_of: dict[str, tuple[str, Collection[str]]] = {
+        "--mask-rule": (args.mask_rule, RULES),
+        "--random-init": (args.random_init, INITS),
+        "--attention-init": (args.attention_init, ATTENTION_INITS),
+        "--score-init": (args.score_init, SCORE_INITS),
+        "--share": (args.share, SHARES),
+        "--layer-norm": (args.layer_norm, LAYER_NORMS),
+        "--embeddings": (args.embeddings, EMBEDDINGS),
+    }
+    for flag, (value, choices) in choices_of.items():
         if value not in choices:
             raise ValueError(f"{flag} {value}: unknown; choose one of: {', '.join(choices)}")
     if not (math.isfinite(args.query_key_scale) and args.query_key_scale > 0):

@@ -9,11 +9,11 @@ import pytest
 from .running import build
 
 CASES = [
-    (["--mask-rule", "magic"], "rule 'magic'"),
+    (["--mask-rule", "magic"], "--mask-rule magic: unknown; choose one of: edge_popup, topk"),
     (["--random-init", "magic"], "--random-init magic"),
     (["--attention-init", "magic"], "--attention-init magic"),
-    (["--score-init", "magic"], "score_init 'magic'"),
-    (["--share", "magic"], "share 'magic'"),
+    (["--score-init", "magic"], "--score-init magic"),
+    (["--share", "magic"], "--share magic: unknown; choose one of: none, layer"),
     (["--layer-norm", "magic"], "--layer-norm magic"),
     (["--embeddings", "magic"], "--embeddings magic"),
     (["--keep", "0"], "keep must be in (0, 1], not 0.0"),
