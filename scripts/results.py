@@ -7,6 +7,7 @@ python -m scripts.results draw
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -80,6 +81,7 @@ def draw() -> None:
     """Redraw ``docs/results/tables.md`` and one plot of the training curves a corpus."""
     import matplotlib
 
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
@@ -91,7 +93,7 @@ def draw() -> None:
     for corpus, results in corpora.items():
         lines += [*table(corpus, results), ""]
         figure, axes = pyplot.subplots(figsize=(6, 3.6), layout="constrained")
-        for colour, (kind, result) in zip(("tab:blue", "tab:orange"), results.items()):
+        for colour, (kind, result) in zip(pyplot.colormaps["tab10"].colors, results.items()):
             for part, style in (("train", ":"), ("valid", "-")):
                 points = result["curve"][part]
                 axes.plot(*zip(*points), style, color=colour, label=f"{kind}, {part}")

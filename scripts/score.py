@@ -63,7 +63,8 @@ def score(
     state = load(path)
     out = out or path.with_suffix(f".{split}.json")
 
-    asked = [str(checkpoint), *(["--last", str(last)] if last else []), "--data", str(data), "--split", split]
+    asked = [_relative(checkpoint), *(["--last", str(last)] if last else [])]
+    asked += ["--data", _relative(data), "--split", split]
     asked += ["--beam", str(beam), "--lenpen", f"{lenpen:g}", "--max-tokens", str(max_tokens)]
     asked += ["--", *extra] if extra else []
     command = [sys.executable, "-m", "fairseq_cli.generate", str(data), "--path", str(path)]
@@ -209,7 +210,7 @@ def commit() -> dict[str, Any] | None:
         ).stdout.strip()
 
     try:
-        return {"hash": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+        return {"hash": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
     except (OSError, subprocess.CalledProcessError):
         return None
 
