@@ -2,6 +2,7 @@
 
 from setuptools import find_packages, setup
 
+CTRANSLATE2 = ["ctranslate2"]
 DATA = ["babel", "mosestokenizer", "num2words", "subword-nmt", "tqdm"]
 PLOTS = ["matplotlib"]
 TEST = ["hypothesis", "mypy", "pytest", "ruff", "types-tqdm"]
@@ -21,11 +22,21 @@ setup(
         've-fairseq==0.12.3; python_version >= "3.11"',
         'numpy<1.24; python_version < "3.11"',
         'numpy; python_version >= "3.11"',
+        "click",
+        "rich",
         "sacrebleu",
+        "safetensors",
         "sentencepiece",
         "tensorboardX",
         # 2.6 is the first to load checkpoints without running what is in them.
         "torch>=2.6",
     ],
-    extras_require={"data": DATA, "plots": PLOTS, "test": TEST, "all": DATA + PLOTS + TEST},
+    extras_require={
+        "ctranslate2": CTRANSLATE2,
+        "data": DATA,
+        "plots": PLOTS,
+        "test": TEST,
+        "all": CTRANSLATE2 + DATA + PLOTS + TEST,
+    },
+    entry_points={"console_scripts": ["one-layer-lt = one_layer_lt.cli:main"]},
 )

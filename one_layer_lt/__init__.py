@@ -5,6 +5,7 @@ from .convert import fold_, mask_, masked_modules, masked_weight, scores_of
 from .parametrization import MaskedWeight, cached_weights
 from .rules import RULES
 from .summary import Summary, summarize
+from .ticket import Ticket, TicketError, TicketSet, WeightPool, load_ticket, save_ticket
 from .weights import INITS, SharedWeight
 
 __all__ = [
@@ -14,11 +15,17 @@ __all__ = [
     "MaskedWeight",
     "SharedWeight",
     "Summary",
+    "Ticket",
+    "TicketError",
+    "TicketSet",
+    "WeightPool",
     "cached_weights",
     "fold_",
+    "load_ticket",
     "mask_",
     "masked_modules",
     "masked_weight",
+    "save_ticket",
     "scores_of",
     "summarize",
 ]

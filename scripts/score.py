@@ -22,7 +22,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +81,7 @@ def score(
     if settings.tokenizer == "moses-bpe":
         tokens = _references(data / "tok", split, settings)
         tokenised = _measured(BLEU(tokenize="none", force=True), hypotheses, tokens)
-        hypotheses = detokenise(hypotheses, settings.target)
+        hypotheses = moses.detokenise(hypotheses, settings.target)
     result = {
         **measure(hypotheses, references, settings),
         "tokenised_bleu": tokenised,
@@ -174,19 +173,6 @@ def parse(lines: Iterable[str]) -> dict[int, str]:
         if match := re.fullmatch(r"H-(\d+)\t\S+\t(.*)", line.rstrip("\n"), re.DOTALL):
             hypotheses.setdefault(int(match[1]), match[2])
     return hypotheses
-
-
-def detokenise(lines: Sequence[str], language: str) -> list[str]:
-    """Undo the Moses tokenizer, by Moses' own script."""
-    package = find_spec("mosestokenizer")
-    if package is None or package.origin is None:
-        raise DataError("the Python package mosestokenizer is not installed: pip install mosestokenizer")
-    script = Path(package.origin).with_name("detokenizer.perl")
-    with tempfile.TemporaryDirectory() as folder:
-        tokens, text = Path(folder, "tokens"), Path(folder, "text")
-        tokens.write_bytes("".join(line + "\n" for line in lines).encode())
-        moses.pipe([("perl", str(script), "-q", "-l", language)], tokens, text)
-        return [line.strip() for line in read_lines(text)]
 
 
 def measure(hypotheses: Sequence[str], references: Sequence[str], settings: Settings) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .errors import DataError
 from .progress import progress
-from .text import open_binary
+from .text import open_binary, read_lines
 
 LOWERCASE = ("perl", "-CS", "-pe", "$_ = lc")
 # Every character of Unicode's category "other" becomes a space; the line end is one of them, hence -l.
@@ -90,6 +90,15 @@ def pipe(commands: Sequence[Sequence[str]], source: Path, target: Path, append: 
 def tokenize(source: Path, target: Path, language: str, lowercase: bool = False, aggressive: bool = False) -> None:
     """Tokenise a file of one sentence a line, and lower-case it if asked."""
     pipe([*tokenizer(language, aggressive), *([LOWERCASE] if lowercase else [])], source, target)
+
+
+def detokenise(lines: Sequence[str], language: str) -> list[str]:
+    """Undo the tokenizer, by Moses' own script."""
+    with tempfile.TemporaryDirectory() as folder:
+        tokens, text = Path(folder, "tokens"), Path(folder, "text")
+        tokens.write_bytes("".join(line + "\n" for line in lines).encode())
+        pipe([("perl", str(_script("detokenizer.perl")), "-q", "-l", language)], tokens, text)
+        return [line.strip() for line in read_lines(text)]
 
 
 def clean(pairs: Iterable[tuple[str, str]], shortest: int, longest: int, ratio: float) -> Iterator[int]:

@@ -55,19 +55,19 @@ def learn(subword: Subword, texts: tuple[Path, Path], model: Path) -> None:
 def encode(subword: Subword, model: Path, source: Path, target: Path) -> None:
     """Write `source` as units separated by spaces."""
     with target.open("w", encoding="utf-8", newline="\n") as file, progress(target.name) as bar:
-        for line in _encoder(subword, model)(read_lines(source)):
+        for line in encoder(subword, model.read_bytes())(read_lines(source)):
             file.write(line + "\n")
             bar.update()
 
 
-def _encoder(subword: Subword, model: Path) -> Callable[[Iterable[str]], Iterator[str]]:
+def encoder(subword: Subword, model: bytes) -> Callable[[Iterable[str]], Iterator[str]]:
+    """What turns lines into units separated by spaces; ``model`` is the content of the subword model's file."""
     if subword.kind == "sentencepiece":
-        pieces = sentencepiece.SentencePieceProcessor(model_file=str(model))
+        pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
         return lambda lines: (
             " ".join(line) for batch in _batches(lines) for line in pieces.encode(batch, out_type=str, num_threads=1)
         )
-    with model.open(encoding="utf-8") as file:
-        merges = BPE(file)
+    merges = BPE(io.StringIO(model.decode("utf-8"), newline="\n"))
     return lambda lines: (merges.process_line(line) for line in lines)
 
 

@@ -20,8 +20,11 @@ class TopKRule(MaskRule):
 
     magnitude: bool
 
+    def kept(self, n: int) -> int:
+        return kept_count(self.keep, n)
+
     def mask(self, scores: Tensor) -> Tensor:
-        k = kept_count(self.keep, scores.numel())
+        k = self.kept(scores.numel())
         return select_(torch.empty_like(scores, requires_grad=False), scores, k, magnitude=self.magnitude)
 
     def effective_weight(self, scores: Tensor, weight: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from data_prep.lib import pipeline
+from data_prep.lib import moses, pipeline
 from data_prep.lib.errors import DataError
 from data_prep.lib.manifest import Manifest, Settings
 from data_prep.lib.subwords import Subword
@@ -85,7 +85,7 @@ def test_translate_tells_why_it_failed() -> None:
 
 def test_detokenise() -> None:
     lines = ["Peter &apos;s house , 50 % &amp; &quot; more &quot; .", "", "well @-@ known", "<unk>"]
-    assert score.detokenise(lines, "en") == ['Peter\'s house, 50% & "more".', "", "well-known", "<unk>"]
+    assert moses.detokenise(lines, "en") == ['Peter\'s house, 50% & "more".', "", "well-known", "<unk>"]
 
 
 def test_measure() -> None:

@@ -1,0 +1,117 @@
+"""Tickets folded for others to run: a plain fairseq checkpoint, or a CTranslate2 folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from one_layer_lt.ticket import Ticket, TicketError
+
+from .ticket import checked
+
+QUANTIZATIONS = ("int8", "int8_float32", "int8_bfloat16", "int16", "float16", "bfloat16", "float32")
+
+# What fairseq's translation task would otherwise take from options of the training.
+_TASK = {
+    "_name": "translation",
+    "data": "",
+    "source_lang": None,
+    "target_lang": None,
+    "left_pad_source": True,
+    "left_pad_target": False,
+    "max_source_positions": 1024,
+    "max_target_positions": 1024,
+    "train_subset": "train",
+    "dataset_impl": None,
+    "required_seq_len_multiple": 1,
+}
+
+
+def to_fairseq(ticket: Ticket, path: Path) -> None:
+    """Write a checkpoint of fairseq's ``transformer``: stock fairseq translates with it, and needs no plugin.
+
+    It holds plain types alone, so that torch loads it with ``weights_only``. Written beside and renamed.
+    """
+    _save({**_state(ticket), "args": None, "cfg": _plain_config(ticket)}, path)
+
+
+def to_ctranslate2(ticket: Ticket, folder: Path, quantization: str | None = None) -> None:
+    """Write a CTranslate2 model folder, made by its own converter. Raises ``TicketError`` where it cannot be one.
+
+    quantization: of ``QUANTIZATIONS``; default: float32.
+    """
+    try:
+        from ctranslate2.converters import FairseqConverter
+    except ImportError:
+        raise TicketError("CTranslate2 is not installed: pip install ctranslate2") from None
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(17, "already there, and not empty", str(folder))
+    with tempfile.TemporaryDirectory() as scratch:
+        write_dictionaries(ticket, Path(scratch))
+        checkpoint = Path(scratch, "folded.pt")
+        _save({**_state(ticket), "args": _arguments(ticket), "cfg": None}, checkpoint)
+        converter = FairseqConverter(
+            str(checkpoint),
+            scratch,
+            source_lang=ticket.architecture["source"],
+            target_lang=ticket.architecture["target"],
+        )
+        part = folder.with_name(folder.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)
+        try:
+            converter.convert(str(part), quantization=quantization)
+            if folder.exists():
+                folder.rmdir()
+            os.replace(part, folder)
+        except (ValueError, RuntimeError) as error:
+            raise TicketError(f"CTranslate2 cannot hold it: {' '.join(str(error).split())}") from None
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def write_dictionaries(ticket: Ticket, folder: Path) -> None:
+    """Write ``dict.<language>.txt`` of both languages, as fairseq names them."""
+    source = ticket.assets["dict.source"]
+    target = ticket.assets.get("dict.target", source)
+    for language, content in ((ticket.architecture["source"], source), (ticket.architecture["target"], target)):
+        (folder / f"dict.{language}.txt").write_bytes(content)
+
+
+def _state(ticket: Ticket) -> dict[str, Any]:
+    """What a checkpoint holds beside its options: the folded weights, and a training that is over."""
+    model = ticket.model()
+    return {
+        "model": {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()},
+        "optimizer_history": [{"optimizer_name": "FairseqAdam", "lr_scheduler_state": {}, "num_updates": 0}],
+        "task_state": {},
+        "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
+    }
+
+
+def _arguments(ticket: Ticket) -> Namespace:
+    settings = checked(ticket)
+    for name in ("kind", "text"):
+        del settings[name]
+    languages = {"source_lang": settings.pop("source"), "target_lang": settings.pop("target")}
+    return Namespace(**settings, **languages, arch="transformer", task="translation", data="", left_pad_target=False)
+
+
+def _plain_config(ticket: Ticket) -> dict[str, Any]:
+    arguments = vars(_arguments(ticket))
+    taken = {name: arguments[name] for name in _TASK if name in arguments}
+    return {"task": {**_TASK, **taken}, "model": {**arguments, "_name": "transformer"}}
+
+
+def _save(state: dict[str, Any], path: Path) -> None:
+    part = path.with_name(path.name + ".part")
+    try:
+        torch.save(state, part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,78 @@
+"""Raw text to the subwords that a ticket's model reads, and its subwords to raw text."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fairseq.data.data_utils import post_process
+
+from data_prep.lib import moses
+from data_prep.lib.errors import DataError
+from data_prep.lib.manifest import FILE, MODELS, Manifest
+from data_prep.lib.subwords import Subword, encoder
+from data_prep.lib.text import read_lines, tidy
+from one_layer_lt.ticket import Ticket, TicketError
+
+# How fairseq names the undoing of each kind of subword.
+SUBWORDS = {"sentencepiece": "sentencepiece", "moses-bpe": "subword_nmt"}
+
+
+def text_settings(data: Path, subwords: Path | None) -> tuple[dict[str, Any] | None, bytes | None]:
+    """(settings, subword model) of a data folder; ``subwords`` goes before what the folder has. None where unknown.
+
+    Raises ``TicketError`` where the folder's description is damaged.
+    """
+    if subwords is not None:
+        content = subwords.read_bytes()
+        kind = "moses-bpe" if content.startswith(b"#version:") else "sentencepiece"
+        return {"tokenizer": kind, "lowercase": False, "aggressive": False}, content
+    if not (data / FILE).is_file():
+        return None, None
+    try:
+        settings = Manifest.read(data).settings
+    except DataError as error:
+        raise TicketError(str(error)) from None
+    kept = {name: value for name, value in asdict(settings).items() if name in ("tokenizer", "lowercase", "aggressive")}
+    return kept, (data / MODELS[settings.tokenizer]).read_bytes()
+
+
+class Text:
+    """The text side of a ticket. Raises ``TicketError`` where the ticket lacks it or it is damaged."""
+
+    def __init__(self, ticket: Ticket) -> None:
+        settings: Mapping[str, Any] | None = ticket.architecture["text"]
+        if settings is None or "subwords" not in ticket.assets:
+            raise TicketError("has no subword model: export it again with --bpe FILE")
+        self.tokenizer = settings["tokenizer"]
+        self.lowercase, self.aggressive = bool(settings.get("lowercase")), bool(settings.get("aggressive"))
+        self.source, self.target = ticket.architecture["source"], ticket.architecture["target"]
+        try:
+            subword = Subword(self.tokenizer, 1, self.lowercase, self.aggressive)
+            self._encode = encoder(subword, ticket.assets["subwords"])
+        except (RuntimeError, ValueError, DataError, SystemExit) as error:
+            raise TicketError(f"its subword model is damaged ({error})") from None
+
+    def split(self, lines: Sequence[str]) -> list[list[str]]:
+        """The subwords of each line."""
+        texts = [tidy(line) for line in lines]
+        if self.tokenizer == "moses-bpe":
+            commands = moses.tokenizer(self.source, self.aggressive)
+            texts = _through([*commands, *([moses.LOWERCASE] if self.lowercase else [])], texts)
+        return [line.split() for line in self._encode(texts)]
+
+    def join(self, subwords: Sequence[str]) -> list[str]:
+        """Raw text from lines of subwords separated by spaces."""
+        lines = [post_process(line, SUBWORDS[self.tokenizer]) for line in subwords]
+        return moses.detokenise(lines, self.target) if self.tokenizer == "moses-bpe" else lines
+
+
+def _through(commands: Sequence[Sequence[str]], lines: Sequence[str]) -> list[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "source"), Path(folder, "target")
+        source.write_bytes("".join(line + "\n" for line in lines).encode())
+        moses.pipe(commands, source, target)
+        return list(read_lines(target))

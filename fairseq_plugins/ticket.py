@@ -1,0 +1,195 @@
+"""Tickets of fairseq's Transformer: from a checkpoint, and back to a model. ``one_layer_lt`` calls this by name."""
+
+from __future__ import annotations
+
+import io
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq.checkpoint_utils import load_model_ensemble_and_task
+from fairseq.data import Dictionary
+from fairseq.models.transformer import TransformerModel
+from fairseq.modules import SinusoidalPositionalEmbedding
+from torch import nn
+
+from one_layer_lt.ticket import Ticket, TicketError
+from one_layer_lt.translation import Translator
+
+from .text import SUBWORDS, text_settings
+
+# Of fairseq's options, those that decide what the model computes: name, type, least, most.
+_MOST_WIDTH, _MOST_POSITIONS = 1 << 16, 1 << 20
+_NUMBERS = {
+    **{
+        f"{side}_{name}": most
+        for side in ("encoder", "decoder")
+        for name, most in {
+            "embed_dim": _MOST_WIDTH,
+            "ffn_embed_dim": 4 * _MOST_WIDTH,
+            "attention_heads": _MOST_WIDTH,
+            "layers": 1 << 10,
+        }.items()
+    },
+    "decoder_input_dim": _MOST_WIDTH,
+    "decoder_output_dim": _MOST_WIDTH,
+    "max_source_positions": _MOST_POSITIONS,
+    "max_target_positions": _MOST_POSITIONS,
+}
+_FLAGS = (
+    "encoder_normalize_before",
+    "decoder_normalize_before",
+    "encoder_learned_pos",
+    "decoder_learned_pos",
+    "share_all_embeddings",
+    "share_decoder_input_output_embed",
+    "no_token_positional_embeddings",
+    "no_scale_embedding",
+    "no_decoder_final_norm",
+    "layernorm_embedding",
+    "left_pad_source",
+)
+_ACTIVATIONS = ("relu", "gelu", "gelu_accurate", "gelu_fast", "tanh", "linear", "swish")
+# Options that would change the model in ways that a ticket does not describe.
+_UNSUPPORTED = (
+    "adaptive_input",
+    "adaptive_softmax_cutoff",
+    "cross_self_attention",
+    "decoder_layers_to_keep",
+    "encoder_layers_to_keep",
+    "merge_src_tgt_embed",
+    "no_cross_attention",
+    "quant_noise_pq",
+    "quant_noise_scalar",
+    "tie_adaptive_weights",
+)
+
+
+def from_checkpoint(checkpoint: Path, data: Path, subwords: Path | None = None) -> Ticket:
+    """The ticket of a checkpoint of ``one_layer_masked``.
+
+    data: the fairseq data folder, for its dictionaries and, if ``data_prep`` made it, its subword model.
+    subwords: the sentencepiece model, or the codes of subword-nmt for Moses-tokenised text, where the folder has none.
+
+    Raises ``TicketError`` where it is no masked Transformer, or has options that tickets do not carry; ``OSError``
+    where a file is missing.
+    """
+    if not checkpoint.is_file():
+        raise FileNotFoundError(2, "no such checkpoint", str(checkpoint))
+    if not data.is_dir():
+        raise FileNotFoundError(2, "no such data folder", str(data))
+    try:
+        models, cfg, task = load_model_ensemble_and_task([str(checkpoint)], arg_overrides={"data": str(data)})
+    except (RuntimeError, KeyError, EOFError, AttributeError, AssertionError) as error:
+        raise TicketError(f"{checkpoint} cannot be loaded with {data}: {str(error).splitlines()[0]}") from error
+    args = cfg.model
+    model = models[0]
+    unsupported = [name for name in _UNSUPPORTED if getattr(args, name, None)]
+    if unsupported or not isinstance(model, TransformerModel):
+        what = ", ".join(f"--{name.replace('_', '-')}" for name in unsupported) or type(model).__name__
+        raise TicketError(f"{checkpoint}: a ticket cannot carry {what}")
+    settings: dict[str, Any] = {"kind": "fairseq_transformer"}
+    settings |= {name: int(getattr(args, name)) for name in _NUMBERS}
+    settings |= {name: bool(getattr(args, name, name == "left_pad_source")) for name in _FLAGS}
+    settings["left_pad_source"] = bool(task.cfg.left_pad_source)
+    settings["activation_fn"] = args.activation_fn
+    settings["source"], settings["target"] = task.cfg.source_lang, task.cfg.target_lang
+    assets = {}
+    for side, language in (("source", task.cfg.source_lang), ("target", task.cfg.target_lang)):
+        assets[f"dict.{side}"] = (data / f"dict.{language}.txt").read_bytes()
+    if assets["dict.source"] == assets["dict.target"]:
+        del assets["dict.target"]
+    settings["text"], model_bytes = text_settings(data, subwords)
+    if model_bytes is not None:
+        assets["subwords"] = model_bytes
+    try:
+        return Ticket.of(model, settings, assets)
+    except ValueError as error:
+        raise TicketError(f"{checkpoint}: {error}") from None
+
+
+def build(ticket: Ticket) -> nn.Module:
+    """fairseq's Transformer of the ticket's architecture, its weights on the device ``meta``: nothing is allocated."""
+    settings = checked(ticket)
+    source, target = dictionaries(ticket)
+    if settings["share_all_embeddings"] and source != target:
+        raise TicketError("shares all embeddings, but has two dictionaries")
+    args = Namespace(**settings, encoder_embed_path=None, decoder_embed_path=None, checkpoint_activations=False)
+    try:
+        with torch.device("meta"):
+            model = TransformerModel.build_model(args, Namespace(source_dictionary=source, target_dictionary=target))
+    except (AssertionError, ValueError, RuntimeError, ZeroDivisionError, TypeError) as error:
+        raise TicketError(f"its architecture cannot be built ({error or type(error).__name__})") from error
+    for module in model.modules():
+        _restore_buffers(module)
+    return model
+
+
+def translator(ticket: Ticket, engine: str, model: nn.Module | None) -> Translator:
+    """The translator of a ticket by the engine ``torch`` or ``ctranslate2``."""
+    if engine == "torch":
+        from .translate import TorchTranslator
+
+        return TorchTranslator(ticket, model if model is not None else ticket.model())
+    if engine == "ctranslate2":
+        from .ctranslate import CTranslator
+
+        return CTranslator(ticket)
+    raise ValueError(f"unknown engine {engine!r}; choose one of: torch, ctranslate2")
+
+
+def checked(ticket: Ticket) -> dict[str, Any]:
+    """The settings of the architecture, each of its type and within bounds. Raises ``TicketError`` otherwise."""
+    settings = dict(ticket.architecture)
+    expected = {"kind", "activation_fn", "source", "target", "text", *_NUMBERS, *_FLAGS}
+    if set(settings) != expected:
+        raise TicketError(f"its architecture must have just {', '.join(sorted(expected))}")
+    for name, most in _NUMBERS.items():
+        if type(settings[name]) is not int or not 1 <= settings[name] <= most:
+            raise TicketError(
+                f"its architecture has {name} {settings[name]!r:.60}, which must be within 1 and {most:,}"
+            )
+    for name in _FLAGS:
+        if type(settings[name]) is not bool:
+            raise TicketError(f"its architecture has {name} {settings[name]!r:.60}, which must be true or false")
+    if settings["activation_fn"] not in _ACTIVATIONS:
+        raise TicketError(f"its architecture has the unknown activation {settings['activation_fn']!r:.60}")
+    if settings["encoder_layers"] + settings["decoder_layers"] > len(ticket.masks) + len(ticket.dense):
+        raise TicketError("has more layers than tensors")
+    for name in ("source", "target"):
+        if not isinstance(settings[name], str) or not settings[name].replace("-", "").replace("_", "").isalnum():
+            raise TicketError(f"its {name} language is {settings[name]!r:.60}, which is none")
+    text = settings["text"]
+    if text is not None and not (isinstance(text, Mapping) and text.get("tokenizer") in SUBWORDS):
+        raise TicketError("does not say how its text is split")
+    return settings
+
+
+def dictionaries(ticket: Ticket) -> tuple[Dictionary, Dictionary]:
+    """The source and the target dictionary."""
+    if "dict.source" not in ticket.assets:
+        raise TicketError("lacks its dictionary")
+    source = _dictionary(ticket.assets["dict.source"])
+    target = ticket.assets.get("dict.target")
+    return source, source if target is None else _dictionary(target)
+
+
+def _dictionary(content: bytes) -> Dictionary:
+    dictionary = Dictionary()
+    try:
+        dictionary.add_from_file(io.StringIO(content.decode("utf-8")))
+    except (ValueError, RuntimeError) as error:
+        raise TicketError(f"its dictionary is damaged ({str(error).splitlines()[0]})") from None
+    return dictionary
+
+
+def _restore_buffers(module: nn.Module) -> None:
+    """What fairseq computes on construction, and the device ``meta`` does not hold."""
+    if isinstance(module, SinusoidalPositionalEmbedding):
+        rows = min(int(module.weights.shape[0]), 4096)  # longer sentences make it grow
+        module.weights = module.get_embedding(rows, module.embedding_dim, module.padding_idx)
+    for name, buffer in module._buffers.items():
+        if buffer is not None and buffer.device.type == "meta":
+            module._buffers[name] = torch.full(buffer.shape, 3.0 if name == "version" else 0.0)

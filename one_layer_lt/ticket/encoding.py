@@ -1,0 +1,293 @@
+"""A ticket's contents as the bytes of a safetensors file, and back. The format: docs/ticket-format.md."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import mmap
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ..config import MaskConfig
+from ..weights import EXISTING, INITS, SharedWeight
+from .parts import Contents, Mask, TicketError, WeightSpec
+from .planes import Bits, clean_padding, compress, expand, packed_size
+
+FORMAT = "one_layer_lt.ticket"
+VERSION = 1
+_KEY = "ticket"  # the one entry of the metadata
+_NO_DIGEST = "0" * 64
+_DENSE_TYPES = {"F32", "F16", "BF16"}
+
+
+def write(contents: Contents, path: Path) -> None:
+    """Write the ticket beside ``path``, and rename it when it is whole."""
+    part = path.with_name(path.name + ".part")
+    try:
+        with open(part, "wb") as file:
+            file.write(to_bytes(contents))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def to_bytes(contents: Contents) -> bytes:
+    """The file: the same contents give the same bytes (on the same zlib, where masks compress)."""
+    weights, configs = contents.weights, list(dict.fromkeys(mask.config for mask in contents.masks))
+    tensors = {f"dense.{name}": tensor.contiguous() for name, tensor in contents.dense.items()}
+    tensors |= {f"weight.{weights.index(spec)}": weight for spec, weight in contents.existing.items()}
+    planes, assets = [], {}
+    for number, group in enumerate(_groups(contents.masks)):
+        packed = b"".join(plane.tobytes() for mask in group for plane in mask.planes)
+        coding, tensors[f"planes.{number}"] = _stored(packed)
+        planes.append(coding)
+    for name, asset in contents.assets.items():
+        assets[name], tensors[f"asset.{name}"] = _stored(asset, huffman_only=False)
+    about = {
+        "format": FORMAT,
+        "version": VERSION,
+        "digest": _NO_DIGEST,
+        "architecture": contents.architecture,
+        "configs": [asdict(config) for config in configs],
+        "weights": [{**asdict(spec), "shape": list(spec.shape)} for spec in weights],
+        "masks": [
+            {"name": mask.name, "weight": weights.index(mask.weight), "config": configs.index(mask.config)}
+            for mask in contents.masks
+        ],
+        "planes": planes,
+        "assets": assets,
+    }
+    raw = save(tensors, {_KEY: json.dumps(about, separators=(",", ":"), ensure_ascii=True, allow_nan=False)})
+    return raw.replace(_NO_DIGEST.encode(), hashlib.sha256(raw).hexdigest().encode(), 1)
+
+
+def read(path: Path) -> Contents:
+    """Read a ticket and check all that can be checked without its random weights. Nothing in it is run.
+
+    Raises ``TicketError`` for any flaw, and ``OSError`` where the file cannot be read at all.
+    """
+    try:
+        with _opened(path) as file:
+            return _contents(file, _about(path, file))
+    except SafetensorError as error:
+        raise TicketError(f"{path}: not a whole safetensors file ({error})") from None
+    except TicketError as error:
+        raise TicketError(f"{path}: {error}") from None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    with open(path, "rb"):  # so that a missing file is the usual error
+        pass
+    with safe_open(path, framework="pt") as file:
+        yield file
+
+
+def _about(path: Path, file: Any) -> dict[str, Any]:
+    """The metadata, once the digest has shown that the file is as it was written."""
+    metadata = file.metadata()
+    if not metadata or set(metadata) != {_KEY}:
+        raise TicketError("a safetensors file, but no ticket")
+    try:
+        about = json.loads(metadata[_KEY])
+    except (ValueError, RecursionError) as error:
+        raise TicketError(f"its metadata is no JSON ({error})") from None
+    known = {"format", "version", "digest", "architecture", "configs", "weights", "masks", "planes", "assets"}
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise TicketError("a safetensors file, but no ticket")
+    if about.get("version") != VERSION or type(about["version"]) is not int:
+        raise TicketError(f"format version {about.get('version')!r}; this program reads version {VERSION}")
+    if set(about) != known:
+        raise TicketError(f"its metadata must have just {', '.join(sorted(known))}")
+    digest = _text(about["digest"], "digest")
+    if len(digest) != 64 or digest != _digest(path, digest.encode()):
+        raise TicketError("damaged: its bytes do not have the digest that it names")
+    return about
+
+
+def _digest(path: Path, claimed: bytes) -> str | None:
+    """SHA-256 of the file with its own digest's characters as zeros."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        at = data.find(claimed)
+        if at < 0:
+            return None
+        with memoryview(data) as view:
+            digest = hashlib.sha256(view[:at])
+            digest.update(_NO_DIGEST.encode())
+            digest.update(view[at + len(claimed) :])
+    return digest.hexdigest()
+
+
+def _contents(file: Any, about: Mapping[str, Any]) -> Contents:
+    configs = [_config(entry) for entry in _list(about["configs"], "configs")]
+    weights = [_weight(entry) for entry in _list(about["weights"], "weights")]
+    assets = _mapping(about["assets"], "assets")
+    codings = _list(about["planes"], "planes")
+    expected = {f"asset.{name}" for name in assets} | {f"planes.{number}" for number in range(len(codings))}
+    expected |= {f"weight.{number}" for number, spec in enumerate(weights) if spec.init == EXISTING}
+    names = set(file.keys())
+    for name in sorted(expected - names):
+        raise TicketError(f"lacks the tensor {name}")
+    dense = sorted(names - expected)
+    for name in dense:
+        if not name.startswith("dense.") or file.get_slice(name).get_dtype() not in _DENSE_TYPES:
+            raise TicketError(f"holds the tensor {name}, which belongs to no ticket")
+
+    existing = {}
+    for number, spec in enumerate(weights):
+        if spec.init == EXISTING:
+            existing[spec] = _existing(file, f"weight.{number}", spec)
+    return Contents(
+        masks=_masks(file, _list(about["masks"], "masks"), weights, configs, codings),
+        architecture=_mapping(about["architecture"], "architecture"),
+        dense={name[len("dense.") :]: file.get_tensor(name) for name in dense},
+        existing=existing,
+        assets={name: _expanded(file, f"asset.{name}", coding) for name, coding in assets.items()},
+    )
+
+
+def _masks(
+    file: Any,
+    entries: Sequence[Any],
+    weights: Sequence[WeightSpec],
+    configs: Sequence[MaskConfig],
+    codings: Sequence[Any],
+) -> tuple[Mask, ...]:
+    blank = []
+    for entry in entries:
+        entry = _mapping(entry, "a mask", {"name", "weight", "config"})
+        spec = _pick(weights, entry["weight"], "weight")
+        blank.append(Mask(_text(entry["name"], "a mask's name"), spec, _pick(configs, entry["config"], "config"), ()))
+    if not blank or len({mask.name for mask in blank}) < len(blank):
+        raise TicketError("must have masks, each of another module")
+    if set(weights) != {mask.weight for mask in blank} or len(set(weights)) < len(weights):
+        raise TicketError("lists a random weight twice, or one that no mask uses")
+    groups = list(_groups(blank))
+    if len(groups) != len(codings):
+        raise TicketError(f"has {len(codings)} tensors of planes, but its masks make {len(groups)}")
+    filled: dict[str, Mask] = {}
+    for number, (group, coding) in enumerate(zip(groups, codings)):
+        name = f"planes.{number}"
+        size = sum(packed_size(mask.size) * mask.rule.planes for mask in group)
+        if _size(coding, name) != size:
+            raise TicketError(f"{name} is of {coding['size']} bytes, but its masks take {size:,}")
+        packed: Bits = np.frombuffer(_expanded(file, name, coding), np.uint8)
+        for mask in group:
+            length, planes = packed_size(mask.size), mask.rule.planes
+            parts = tuple(packed[at * length : (at + 1) * length] for at in range(planes))
+            packed = packed[planes * length :]
+            filled[mask.name] = _checked(Mask(mask.name, mask.weight, mask.config, parts))
+    return tuple(filled[mask.name] for mask in blank)
+
+
+def _checked(mask: Mask) -> Mask:
+    if not all(clean_padding(plane, mask.size) for plane in mask.planes):
+        raise TicketError(f"the mask of {mask.name} has bits after its end")
+    promised, kept = mask.rule.kept(mask.size), mask.kept
+    if promised is not None and kept != promised:
+        raise TicketError(f"the mask of {mask.name} keeps {kept:,} of {mask.size:,} weights, not {promised:,}")
+    return mask
+
+
+def _groups(masks: Sequence[Mask]) -> Iterator[list[Mask]]:
+    """Masks of one rule and keep ratio: alike in statistics, they are stored as one."""
+    groups: dict[tuple[str, float], list[Mask]] = {}
+    for mask in masks:
+        groups.setdefault((mask.config.rule, mask.config.keep), []).append(mask)
+    return iter(groups.values())
+
+
+def _stored(data: bytes, huffman_only: bool = True) -> tuple[dict[str, Any], Tensor]:
+    coding, stored = compress(data, huffman_only=huffman_only)
+    return {"coding": coding, "size": len(data)}, torch.from_numpy(np.frombuffer(stored, np.uint8).copy())
+
+
+def _size(coding: Any, name: str) -> int:
+    size = _mapping(coding, f"the coding of {name}", {"coding", "size"})["size"]
+    if type(size) is not int or size < 0:
+        raise TicketError(f"{name} has the size {size!r}, which is none")
+    return size
+
+
+def _expanded(file: Any, name: str, coding: Any) -> bytes:
+    size = _size(coding, name)
+    part = file.get_slice(name)
+    if part.get_dtype() != "U8" or len(part.get_shape()) != 1:
+        raise TicketError(f"{name} must be a row of bytes")
+    try:
+        return expand(file.get_tensor(name).numpy().tobytes(), _text(coding["coding"], "a coding"), size)
+    except ValueError as error:
+        raise TicketError(f"{name} {error}") from None
+
+
+def _existing(file: Any, name: str, spec: WeightSpec) -> Tensor:
+    part = file.get_slice(name)
+    if part.get_dtype() != "F32" or tuple(part.get_shape()) != spec.shape:
+        raise TicketError(f"{name} must be float32 of shape {list(spec.shape)}")
+    weight: Tensor = file.get_tensor(name)
+    if SharedWeight.of(weight, name=spec.name).digest() != spec.digest:
+        raise TicketError(f"{name} does not have the digest of {spec.name}")
+    return weight
+
+
+def _config(entry: Any) -> MaskConfig:
+    known = {field.name for field in fields(MaskConfig)}
+    entry = _mapping(entry, "a config")
+    if not set(entry) <= known:
+        raise TicketError(f"a config has {', '.join(sorted(set(entry) - known))}, which this version does not know")
+    try:
+        return MaskConfig(**entry)
+    except (ValueError, TypeError) as error:
+        raise TicketError(str(error)) from None
+
+
+def _weight(entry: Any) -> WeightSpec:
+    names = {field.name for field in fields(WeightSpec)}
+    entry = _mapping(entry, "a random weight", names)
+    shape, scale, seed = _list(entry["shape"], "a shape"), entry["scale"], entry["seed"]
+    if not 2 <= len(shape) <= 8 or any(type(size) is not int or not 0 < size < 2**31 for size in shape):
+        raise TicketError(f"{shape!r} is not a weight's shape")
+    if type(seed) is not int or type(scale) is not float or not (math.isfinite(scale) and scale > 0):
+        raise TicketError(f"a random weight cannot have the seed {seed!r} and the scale {scale!r}")
+    if entry["init"] not in [*INITS, EXISTING]:
+        raise TicketError(f"unknown init {entry['init']!r}; known are {', '.join(INITS)}")
+    name, digest = _text(entry["name"], "a random weight's name"), _text(entry["digest"], "a digest")
+    return WeightSpec(name, tuple(shape), entry["init"], seed, scale, digest)
+
+
+def _pick(choices: Sequence[Any], index: Any, what: str) -> Any:
+    if type(index) is not int or not 0 <= index < len(choices):
+        raise TicketError(f"a mask names {what} {index!r}, and there are {len(choices)}")
+    return choices[index]
+
+
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise TicketError(f"{what} must be a string, not {value!r:.60}")
+    return value
+
+
+def _list(value: Any, what: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise TicketError(f"{what} must be a list, not {value!r:.60}")
+    return value
+
+
+def _mapping(value: Any, what: str, keys: set[str] | None = None) -> dict[str, Any]:
+    if not isinstance(value, dict) or (keys is not None and set(value) != keys):
+        detail = f" of {', '.join(sorted(keys))}" if keys else ""
+        raise TicketError(f"{what} must be an object{detail}, not {value!r:.60}")
+    return value

@@ -1,0 +1,157 @@
+"""From a masked model to the parts of a ticket, and from those to a dense model that computes the same."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..convert import masked_modules, masked_weight, scores_of
+from ..weights import EXISTING, SharedWeight, draw
+from .parts import Contents, Mask, TicketError, WeightSpec
+from .planes import pack, unpack
+from .pool import WeightPool
+
+
+def contents_of(
+    model: nn.Module,
+    architecture: Mapping[str, Any] | None = None,
+    assets: Mapping[str, bytes] | None = None,
+) -> Contents:
+    """The parts of the ticket of a masked model. Buffers of a single number are marks and counters, and left out.
+
+    Raises ``ValueError`` where nothing is masked, or a random weight is no longer what its seed gives.
+    """
+    masks: dict[nn.Parameter, Mask] = {}
+    specs: dict[SharedWeight, WeightSpec] = {}
+    existing: dict[WeightSpec, Tensor] = {}
+    for name, module in masked_modules(model):
+        masked, scores = masked_weight(module), scores_of(module)
+        if scores in masks:
+            continue
+        if masked.shared not in specs:
+            spec = specs[masked.shared] = _spec(masked.shared)
+            if spec.init == EXISTING:
+                existing[spec] = masked.shared.weight.detach().cpu().float()
+        values = masked.mask(scores.detach()).cpu().flatten().numpy()
+        planes = tuple(pack(plane) for plane in masked.rule.to_planes(values))
+        masks[scores] = Mask(name, specs[masked.shared], masked.config, planes)
+    if not masks:
+        raise ValueError("nothing to save: the model has no masked weights")
+    dense = {name: tensor for name, tensor, implied in _dense(model, set(masks)) if not implied}
+    return Contents(tuple(masks.values()), dict(architecture or {}), dense, existing, dict(assets or {}))
+
+
+def fill_(model: nn.Module, contents: Contents, pool: WeightPool | None = None) -> nn.Module:
+    """Give ``model``, unmasked and of the ticket's architecture, the ticket's weights, in place, and return it.
+
+    Parameters on the device ``meta`` are allocated (float32, CPU); others are overwritten where they are. All are
+    frozen, and the model is put in evaluation mode. Raises ``TicketError``, before anything has changed, where the
+    model's tensors are not the ticket's.
+    """
+    pool = pool or WeightPool()
+    slots, masks = _slots(model), {f"{mask.name}.weight": mask for mask in contents.masks}
+    _check(slots, masks, contents.dense)
+    weights = {spec: contents.existing.get(spec) for spec in contents.weights}
+    drawn = {spec: pool.get(spec) if weight is None else weight for spec, weight in weights.items()}
+    with torch.no_grad():
+        for name, slot in slots.items():
+            tensor = slot.allocated()
+            if name in masks:
+                _effective_(tensor, masks[name], drawn[masks[name].weight])
+            elif name in contents.dense:
+                tensor.copy_(contents.dense[name])
+            else:
+                tensor.fill_(_implied(name))
+            slot.put(tensor)
+    return model.eval()
+
+
+@dataclass
+class _Slot:
+    """A tensor of a model, and all the places that hold it."""
+
+    tensor: Tensor
+    places: list[tuple[nn.Module, str]]
+
+    def allocated(self) -> Tensor:
+        if self.tensor.device.type != "meta":
+            return self.tensor.data
+        return torch.empty(self.tensor.shape, dtype=self.tensor.dtype)
+
+    def put(self, tensor: Tensor) -> None:
+        if self.tensor.device.type == "meta":
+            parameter = isinstance(self.tensor, nn.Parameter)
+            self.tensor = nn.Parameter(tensor, requires_grad=False) if parameter else tensor
+            for module, attribute in self.places:
+                setattr(module, attribute, self.tensor)
+        self.tensor.requires_grad_(False)
+
+
+def _slots(model: nn.Module) -> dict[str, _Slot]:
+    """The model's parameters, and its buffers that a ticket carries, by name; tied ones once, by their first name."""
+    found: dict[int, tuple[str, _Slot]] = {}
+    for prefix, module in model.named_modules():
+        kept = {name for name, buffer in module._buffers.items() if buffer is not None and buffer.numel() > 1}
+        kept -= module._non_persistent_buffers_set
+        held = [*module._parameters.items(), *((name, module._buffers[name]) for name in sorted(kept))]
+        for attribute, tensor in held:
+            if tensor is None:
+                continue
+            name = f"{prefix}.{attribute}" if prefix else attribute
+            found.setdefault(id(tensor), (name, _Slot(tensor, [])))[1].places.append((module, attribute))
+    return dict(found.values())
+
+
+def _check(slots: Mapping[str, _Slot], masks: Mapping[str, Mask], dense: Mapping[str, Tensor]) -> None:
+    for name, shape in [
+        *((name, mask.weight.shape) for name, mask in masks.items()),
+        *((name, tuple(tensor.shape)) for name, tensor in dense.items()),
+    ]:
+        if name not in slots:
+            raise TicketError(f"holds {name}, which the model does not have")
+        if tuple(slots[name].tensor.shape) != shape:
+            raise TicketError(f"{name} has shape {list(shape)}, the model's {list(slots[name].tensor.shape)}")
+    for name, slot in slots.items():
+        is_implied = isinstance(slot.tensor, nn.Parameter) and slot.tensor.dim() == 1
+        if name not in masks and name not in dense and not is_implied:
+            raise TicketError(f"lacks {name}, which the model has")
+
+
+def _effective_(out: Tensor, mask: Mask, weight: Tensor) -> None:
+    values = torch.from_numpy(mask.rule.from_planes([unpack(plane, mask.size) for plane in mask.planes]))
+    if out.dtype == weight.dtype and out.is_contiguous() and out.device == weight.device:
+        torch.mul(weight.view(-1), values, out=out.view(-1))
+    else:
+        out.copy_((weight.view(-1) * values).view(weight.shape))
+
+
+def _spec(shared: SharedWeight) -> WeightSpec:
+    """The spec of a random weight, with the digest of its float32 values, whatever its type and device now."""
+    name, shape = shared.name, tuple(shared.weight.shape)
+    weight = shared.weight.detach().cpu().float()
+    if shared.init != EXISTING:
+        weight = draw(shape, shared.init, seed=shared.seed, name=name, scale=shared.scale)
+        if not torch.equal(weight.to(shared.weight), shared.weight):
+            raise ValueError(f"the random weight {name} is no longer what its seed gives: something has changed it")
+    return WeightSpec(name, shape, shared.init, shared.seed, shared.scale, SharedWeight.of(weight, name=name).digest())
+
+
+def _dense(model: nn.Module, scores: Collection[nn.Parameter]) -> Iterator[tuple[str, Tensor, bool]]:
+    """(name, tensor, whether a ticket may leave it out) of all that is neither scores nor a random weight."""
+    frozen = {id(masked_weight(module).shared.weight) for _, module in masked_modules(model)}
+    for name, slot in _slots(model).items():
+        tensor = slot.tensor
+        if tensor in scores or id(tensor) in frozen:
+            continue
+        tensor = tensor.detach().cpu()
+        implied = isinstance(slot.tensor, nn.Parameter) and tensor.dim() == 1 and bool((tensor == _implied(name)).all())
+        yield name, tensor, implied
+
+
+def _implied(name: str) -> float:
+    """What a vector that a ticket leaves out holds: a norm's weight is one, a bias zero."""
+    return 1.0 if name.endswith("weight") else 0.0

@@ -1,0 +1,180 @@
+"""Tickets to use: save, load, run, and several on one random weight.
+
+save_ticket("net.ticket", model)                       # any masked model
+fill = load_ticket("net.ticket").fill_(the_same_net)   # into an unmasked one of the same architecture
+
+ticket = load_ticket("m30k.ticket")                    # a translator, made by `one-layer-lt export`
+print(ticket.translate(["Ein Hund rennt."]))
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Union
+
+from torch import nn
+
+from ..translation import Decoding, Translator
+from .encoding import read, write
+from .fill import contents_of, fill_
+from .parts import Contents, TicketError
+from .pool import WeightPool
+
+StrPath = Union[str, "os.PathLike[str]"]
+
+# Who builds and runs a ticket's model: a ticket can only name one of these.
+ARCHITECTURES = {"fairseq_transformer": "fairseq_plugins.ticket"}
+
+
+@dataclass(frozen=True)
+class Ticket(Contents):
+    """A masked model as its seed, its bits and what running it takes; see ``Contents`` for the fields."""
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module,
+        architecture: Mapping[str, Any] | None = None,
+        assets: Mapping[str, bytes] | None = None,
+    ) -> Ticket:
+        """The ticket of a masked model, which is left as it is. Parameters and errors as for ``save_ticket``."""
+        return cls(**vars(contents_of(model, architecture, assets)))
+
+    def save(self, path: StrPath) -> None:
+        """Write the ticket; a file of that name is replaced once the new one is whole."""
+        write(self, Path(path))
+
+    def fill_(self, model: nn.Module, pool: WeightPool | None = None) -> nn.Module:
+        """Give ``model``, unmasked and of the same architecture, the effective weights, in place, and return it.
+
+        Parameters on the device ``meta`` are allocated, others overwritten; all are frozen. Raises ``TicketError``,
+        before anything has changed, where names or shapes differ or a random weight cannot be drawn as it was.
+        """
+        return fill_(model, self, pool)
+
+    def model(self, pool: WeightPool | None = None) -> nn.Module:
+        """The dense model, float32, in evaluation mode. Random weights come from ``pool``, or are drawn for this.
+
+        Raises ``TicketError`` where the ticket does not say how to build it, or does not fit what is built.
+        """
+        return self.fill_(self.skeleton(), pool)
+
+    def skeleton(self) -> nn.Module:
+        """The model without its weights, which take no memory yet (device ``meta``)."""
+        model: nn.Module = self._architecture.build(self)
+        return model
+
+    def translator(self, engine: str = "torch", model: nn.Module | None = None) -> Translator:
+        """A translator of raw text; engine ``torch`` or ``ctranslate2``. ``model``: one that is filled already."""
+        made: Translator = self._architecture.translator(self, engine, model)
+        return made
+
+    def translate(self, lines: Sequence[str], decoding: Decoding | None = None) -> list[str]:
+        """Translate raw lines, in their order, by the torch engine. The first call builds the model, which is kept."""
+        return self._own_translator.translate(lines, decoding or Decoding())
+
+    @cached_property
+    def _own_translator(self) -> Translator:
+        return self.translator()
+
+    @property
+    def _architecture(self) -> Any:
+        kind = self.architecture.get("kind")
+        if kind is None:
+            raise TicketError("does not say how to build its model: build it yourself, and give it to fill_")
+        if not isinstance(kind, str) or kind not in ARCHITECTURES:
+            raise TicketError(f"unknown architecture {kind!r:.60}; known are {', '.join(ARCHITECTURES)}")
+        try:
+            return import_module(ARCHITECTURES[kind])
+        except ImportError as error:
+            raise TicketError(f"needs {error.name}, which is not installed") from error
+
+
+class TicketSet:
+    """Several tickets on one random weight: each costs its bits, and one at a time occupies the one dense model.
+
+        tickets = TicketSet({"de-en": load_ticket("a.ticket"), "en-de": load_ticket("b.ticket")})
+        tickets.use("en-de").translate(["A dog runs."])
+
+    Tickets whose architectures differ get a model each, and share what random weights they can.
+    """
+
+    def __init__(self, tickets: Mapping[str, Ticket], engine: str = "torch") -> None:
+        self.tickets = dict(tickets)
+        self.engine = engine
+        self.pool = WeightPool()
+        self._models: dict[str, nn.Module] = {}
+        self._held: dict[str, str] = {}  # architecture -> the ticket that its model holds now
+        self._translators: dict[str, Translator] = {}
+
+    def model(self, name: str) -> nn.Module:
+        """The model as ticket ``name`` makes it, until the next call for another. Raises ``KeyError`` for no ticket."""
+        ticket = self.tickets[name]
+        key = _key(ticket)
+        if key not in self._models:
+            self._models[key] = ticket.skeleton()
+        if self._held.get(key) != name:
+            self._held.pop(key, None)
+            ticket.fill_(self._models[key], self.pool)
+            self._held[key] = name
+        return self._models[key]
+
+    def use(self, name: str) -> Translator:
+        """The translator of ticket ``name``, good until the next call."""
+        ticket = self.tickets[name]
+        if self.engine != "torch":
+            return self._translators.setdefault(name, ticket.translator(self.engine))
+        model = self.model(name)
+        if name not in self._translators:
+            self._translators[name] = ticket.translator("torch", model)
+        return self._translators[name]
+
+
+def _key(ticket: Ticket) -> str:
+    """Tickets of one key fit one model: the same architecture, and the same dictionary sizes and the like."""
+    shapes = [(mask.name, mask.weight.shape) for mask in ticket.masks]
+    shapes += [(name, tuple(tensor.shape)) for name, tensor in ticket.dense.items()]
+    return json.dumps([ticket.architecture, shapes], sort_keys=True)
+
+
+def save_ticket(
+    path: StrPath,
+    model: nn.Module,
+    *,
+    architecture: Mapping[str, Any] | None = None,
+    assets: Mapping[str, bytes] | None = None,
+) -> Ticket:
+    """Write a masked model as a ticket, and return it. The model is left as it is.
+
+    architecture: JSON-like, with a ``kind`` of ``ARCHITECTURES``; without it, reading takes ``Ticket.fill_``.
+    assets: files that running the model takes, by name.
+
+    Raises ``ValueError`` where nothing is masked, or a random weight is no longer what its seed gives; ``OSError``
+    where the file cannot be written.
+    """
+    ticket = Ticket.of(model, architecture, assets)
+    ticket.save(path)
+    return ticket
+
+
+def load_ticket(path: StrPath) -> Ticket:
+    """Read a ticket, and check its digest, sizes and masks. Nothing in it is unpickled or run.
+
+    Raises ``TicketError`` for any flaw, and ``OSError`` where there is nothing to read.
+    """
+    return Ticket(**vars(read(Path(path))))
+
+
+def names_of(paths: Iterable[StrPath]) -> list[str]:
+    """A short name a ticket: the file's name without its ending. Raises ``ValueError`` where two are the same."""
+    names = [Path(path).stem for path in paths]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two tickets are called {name}: rename one")
+    return names
