@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from data_prep.lib.manifest import MODELS
 from one_layer_lt.ticket import Ticket, TicketError
 
 from .ticket import checked
@@ -33,6 +34,30 @@ _TASK = {
 }
 
 
+def to_folder(ticket: Ticket, folder: Path, to: str, quantization: str | None = None) -> None:
+    """Write the model for ``fairseq`` or ``ctranslate2``, its dictionaries and its subword model into a new folder."""
+    if to not in ("fairseq", "ctranslate2"):
+        raise ValueError(f"cannot fold to {to!r}; choose one of: fairseq, ctranslate2")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(17, "already there: remove it, or name another folder", str(folder))
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        if to == "fairseq":
+            to_fairseq(ticket, part / "model.pt")
+            write_dictionaries(ticket, part)
+        else:
+            to_ctranslate2(ticket, part, quantization)
+        if text := ticket.architecture["text"]:
+            (part / MODELS[text["tokenizer"]]).write_bytes(ticket.assets["subwords"])
+        if folder.exists():
+            folder.rmdir()
+        os.replace(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
 def to_fairseq(ticket: Ticket, path: Path) -> None:
     """Write a checkpoint of fairseq's ``transformer``: stock fairseq translates with it, and needs no plugin.
 
@@ -42,37 +67,26 @@ def to_fairseq(ticket: Ticket, path: Path) -> None:
 
 
 def to_ctranslate2(ticket: Ticket, folder: Path, quantization: str | None = None) -> None:
-    """Write a CTranslate2 model folder, made by its own converter. Raises ``TicketError`` where it cannot be one.
+    """Write a CTranslate2 model into ``folder``, by its own converter. Raises ``TicketError`` where it cannot be one.
 
     quantization: of ``QUANTIZATIONS``; default: float32.
     """
+    if quantization not in (None, *QUANTIZATIONS):
+        raise ValueError(f"unknown quantization {quantization!r}; choose one of: {', '.join(QUANTIZATIONS)}")
     try:
         from ctranslate2.converters import FairseqConverter
     except ImportError:
         raise TicketError("CTranslate2 is not installed: pip install ctranslate2") from None
-    if folder.exists() and any(folder.iterdir()):
-        raise FileExistsError(17, "already there, and not empty", str(folder))
     with tempfile.TemporaryDirectory() as scratch:
         write_dictionaries(ticket, Path(scratch))
         checkpoint = Path(scratch, "folded.pt")
         _save({**_state(ticket), "args": _arguments(ticket), "cfg": None}, checkpoint)
-        converter = FairseqConverter(
-            str(checkpoint),
-            scratch,
-            source_lang=ticket.architecture["source"],
-            target_lang=ticket.architecture["target"],
-        )
-        part = folder.with_name(folder.name + ".part")
-        shutil.rmtree(part, ignore_errors=True)
+        languages = {f"{side}_lang": ticket.architecture[side] for side in ("source", "target")}
         try:
-            converter.convert(str(part), quantization=quantization)
-            if folder.exists():
-                folder.rmdir()
-            os.replace(part, folder)
+            converter = FairseqConverter(str(checkpoint), scratch, **languages)
+            converter.convert(str(folder), quantization=quantization, force=True)
         except (ValueError, RuntimeError) as error:
             raise TicketError(f"CTranslate2 cannot hold it: {' '.join(str(error).split())}") from None
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
 
 
 def write_dictionaries(ticket: Ticket, folder: Path) -> None:

@@ -67,10 +67,11 @@ _UNSUPPORTED = (
 )
 
 
-def from_checkpoint(checkpoint: Path, data: Path, subwords: Path | None = None) -> Ticket:
+def from_checkpoint(checkpoint: Path, data: Path | None = None, subwords: Path | None = None) -> Ticket:
     """The ticket of a checkpoint of ``one_layer_masked``.
 
-    data: the fairseq data folder, for its dictionaries and, if ``data_prep`` made it, its subword model.
+    data: the fairseq data folder, for its dictionaries and, if ``data_prep`` made it, its subword model; default: the
+        one that the checkpoint names.
     subwords: the sentencepiece model, or the codes of subword-nmt for Moses-tokenised text, where the folder has none.
 
     Raises ``TicketError`` where it is no masked Transformer, or has options that tickets do not carry; ``OSError``
@@ -78,36 +79,40 @@ def from_checkpoint(checkpoint: Path, data: Path, subwords: Path | None = None) 
     """
     if not checkpoint.is_file():
         raise FileNotFoundError(2, "no such checkpoint", str(checkpoint))
-    if not data.is_dir():
+    if data is not None and not data.is_dir():
         raise FileNotFoundError(2, "no such data folder", str(data))
+    overrides = {} if data is None else {"data": str(data)}
     try:
-        models, cfg, task = load_model_ensemble_and_task([str(checkpoint)], arg_overrides={"data": str(data)})
+        models, cfg, task = load_model_ensemble_and_task([str(checkpoint)], arg_overrides=overrides)
     except (RuntimeError, KeyError, EOFError, AttributeError, AssertionError) as error:
-        raise TicketError(f"{checkpoint} cannot be loaded with {data}: {str(error).splitlines()[0]}") from error
-    args = cfg.model
-    model = models[0]
+        raise TicketError(f"{checkpoint} cannot be loaded: {str(error).splitlines()[0]}") from error
+    args, model, data = cfg.model, models[0], Path(task.cfg.data)
     unsupported = [name for name in _UNSUPPORTED if getattr(args, name, None)]
     if unsupported or not isinstance(model, TransformerModel):
         what = ", ".join(f"--{name.replace('_', '-')}" for name in unsupported) or type(model).__name__
         raise TicketError(f"{checkpoint}: a ticket cannot carry {what}")
-    settings: dict[str, Any] = {"kind": "fairseq_transformer"}
-    settings |= {name: int(getattr(args, name)) for name in _NUMBERS}
-    settings |= {name: bool(getattr(args, name, name == "left_pad_source")) for name in _FLAGS}
-    settings["left_pad_source"] = bool(task.cfg.left_pad_source)
-    settings["activation_fn"] = args.activation_fn
-    settings["source"], settings["target"] = task.cfg.source_lang, task.cfg.target_lang
     assets = {}
     for side, language in (("source", task.cfg.source_lang), ("target", task.cfg.target_lang)):
         assets[f"dict.{side}"] = (data / f"dict.{language}.txt").read_bytes()
     if assets["dict.source"] == assets["dict.target"]:
         del assets["dict.target"]
-    settings["text"], model_bytes = text_settings(data, subwords)
+    text, model_bytes = text_settings(data, subwords)
     if model_bytes is not None:
         assets["subwords"] = model_bytes
+    args.left_pad_source = task.cfg.left_pad_source
+    settings = settings_of(args, task.cfg.source_lang, task.cfg.target_lang, text)
     try:
         return Ticket.of(model, settings, assets)
     except ValueError as error:
         raise TicketError(f"{checkpoint}: {error}") from None
+
+
+def settings_of(args: Namespace, source: str, target: str, text: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The architecture of a ticket, from fairseq's options, the languages and what splits the text into subwords."""
+    settings: dict[str, Any] = {name: int(getattr(args, name)) for name in _NUMBERS}
+    settings |= {name: bool(getattr(args, name, False)) for name in _FLAGS}
+    settings |= {"kind": "fairseq_transformer", "activation_fn": args.activation_fn}
+    return {**settings, "source": source, "target": target, "text": text}
 
 
 def build(ticket: Ticket) -> nn.Module:
@@ -127,7 +132,7 @@ def build(ticket: Ticket) -> nn.Module:
     return model
 
 
-def translator(ticket: Ticket, engine: str, model: nn.Module | None) -> Translator:
+def translator(ticket: Ticket, engine: str, quantization: str | None, model: nn.Module | None) -> Translator:
     """The translator of a ticket by the engine ``torch`` or ``ctranslate2``."""
     if engine == "torch":
         from .translate import TorchTranslator
@@ -136,8 +141,15 @@ def translator(ticket: Ticket, engine: str, model: nn.Module | None) -> Translat
     if engine == "ctranslate2":
         from .ctranslate import CTranslator
 
-        return CTranslator(ticket)
+        return CTranslator(ticket, quantization)
     raise ValueError(f"unknown engine {engine!r}; choose one of: torch, ctranslate2")
+
+
+def fold(ticket: Ticket, folder: Path, to: str, quantization: str | None) -> None:
+    """Write the dense model and its assets for ``fairseq`` or ``ctranslate2``."""
+    from . import fold
+
+    fold.to_folder(ticket, folder, to, quantization)
 
 
 def checked(ticket: Ticket) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from fairseq.data import LanguagePairDataset
@@ -31,9 +32,15 @@ class SubwordTranslator(Translator):
     def search(self, sentences: Sequence[Sequence[str]], decoding: Decoding, progress: Progress) -> list[str]:
         """The best translation of each sentence of subwords, as subwords separated by spaces."""
 
-    def translate(self, lines: Sequence[str], decoding: Decoding, progress: Progress = no_progress) -> list[str]:
+    def translate(
+        self,
+        lines: Sequence[str],
+        decoding: Decoding,
+        progress: Progress = no_progress,
+        numbers: Sequence[int] | None = None,
+    ) -> list[str]:
         parts = [_parts(subwords, self.longest) for subwords in self.text.split(lines)]
-        for number, part in enumerate(parts, start=1):
+        for number, part in zip(numbers or range(1, len(parts) + 1), parts):
             if len(part) > 1:
                 length = sum(map(len, part))
                 logger.warning(
@@ -53,7 +60,8 @@ class TorchTranslator(SubwordTranslator):
         self.source, self.target = dictionaries(ticket)
         self.left_pad: bool = ticket.architecture["left_pad_source"]
         self.model = model
-        model.make_generation_fast_(beamable_mm_beam_size=None, need_attn=False)
+        prepare: Any = model.make_generation_fast_
+        prepare(beamable_mm_beam_size=None, need_attn=False)
 
     @torch.inference_mode()
     def search(self, sentences: Sequence[Sequence[str]], decoding: Decoding, progress: Progress) -> list[str]:

@@ -47,5 +47,14 @@ class Translator(ABC):
     """Raw text in, raw text out."""
 
     @abstractmethod
-    def translate(self, lines: Sequence[str], decoding: Decoding, progress: Progress = no_progress) -> list[str]:
-        """Translate each line, in order; an empty line stays empty. ``progress`` is told of each few lines done."""
+    def translate(
+        self,
+        lines: Sequence[str],
+        decoding: Decoding,
+        progress: Progress = no_progress,
+        numbers: Sequence[int] | None = None,
+    ) -> list[str]:
+        """Translate each line, in order; an empty line stays empty.
+
+        progress: told of each few lines done. numbers: what warnings call the lines; default: from 1.
+        """

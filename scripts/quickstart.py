@@ -18,6 +18,7 @@ from data_prep.lib import cli
 from data_prep.lib.errors import DataError
 from data_prep.lib.progress import progress
 from data_prep.lib.text import read_lines, sha256
+from fairseq_plugins.ticket import from_checkpoint
 from one_layer_lt import summarize
 from scripts.average import load
 from scripts.results import RESULTS, store
@@ -93,6 +94,13 @@ def scored(run: Path) -> dict[str, Any]:
     return score(checkpoint, DATA)
 
 
+def make_ticket(run: Path) -> Path:
+    """The ticket of the best checkpoint."""
+    path = run / "numbers.ticket"
+    from_checkpoint(run / "checkpoint_best.pt", DATA).save(path)
+    return path
+
+
 def report(run: Path, result: dict[str, Any]) -> Iterator[str]:
     """What a reader wants to see, line by line."""
     yield ""
@@ -114,6 +122,10 @@ def report(run: Path, result: dict[str, Any]) -> Iterator[str]:
         f"{counts.random_weights} random matrices ({counts.random_numbers:,} numbers, drawn from a seed, not stored), "
         f"{counts.scores:,} scores in {counts.masks} masks, {counts.trained} trained numbers other than scores"
     )
+    if counts.masks:
+        ticket = make_ticket(run)
+        yield f"all of it as one file of {ticket.stat().st_size:,} bytes; to use it:"
+        yield f'  echo "May 28, 1991" | python -m one_layer_lt translate {ticket.relative_to(ROOT)}'
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ FORMAT = "one_layer_lt.ticket"
 VERSION = 1
 _KEY = "ticket"  # the one entry of the metadata
 _NO_DIGEST = "0" * 64
+_MOST_NESTING = 100
 _DENSE_TYPES = {"F32", "F16", "BF16"}
 
 
@@ -50,7 +51,7 @@ def to_bytes(contents: Contents) -> bytes:
     tensors = {f"dense.{name}": tensor.contiguous() for name, tensor in contents.dense.items()}
     tensors |= {f"weight.{weights.index(spec)}": weight for spec, weight in contents.existing.items()}
     planes, assets = [], {}
-    for number, group in enumerate(_groups(contents.masks)):
+    for number, group in enumerate(groups(contents.masks)):
         packed = b"".join(plane.tobytes() for mask in group for plane in mask.planes)
         coding, tensors[f"planes.{number}"] = _stored(packed)
         planes.append(coding)
@@ -103,6 +104,7 @@ def _about(path: Path, file: Any) -> dict[str, Any]:
         raise TicketError("a safetensors file, but no ticket")
     try:
         about = json.loads(metadata[_KEY])
+        _check_json(about)
     except (ValueError, RecursionError) as error:
         raise TicketError(f"its metadata is no JSON ({error})") from None
     known = {"format", "version", "digest", "architecture", "configs", "weights", "masks", "planes", "assets"}
@@ -116,6 +118,17 @@ def _about(path: Path, file: Any) -> dict[str, Any]:
     if len(digest) != 64 or digest != _digest(path, digest.encode()):
         raise TicketError("damaged: its bytes do not have the digest that it names")
     return about
+
+
+def _check_json(value: Any, depth: int = 0) -> None:
+    """Raises ``ValueError`` for text that is not Unicode, and nesting that printing it would not survive."""
+    if depth > _MOST_NESTING:
+        raise ValueError(f"nested more than {_MOST_NESTING} deep")
+    if isinstance(value, str):
+        value.encode("utf-8")
+    elif isinstance(value, (list, dict)):
+        for part in value if isinstance(value, list) else [*value, *value.values()]:
+            _check_json(part, depth + 1)
 
 
 def _digest(path: Path, claimed: bytes) -> str | None:
@@ -175,11 +188,11 @@ def _masks(
         raise TicketError("must have masks, each of another module")
     if set(weights) != {mask.weight for mask in blank} or len(set(weights)) < len(weights):
         raise TicketError("lists a random weight twice, or one that no mask uses")
-    groups = list(_groups(blank))
-    if len(groups) != len(codings):
-        raise TicketError(f"has {len(codings)} tensors of planes, but its masks make {len(groups)}")
+    grouped = list(groups(blank))
+    if len(grouped) != len(codings):
+        raise TicketError(f"has {len(codings)} tensors of planes, but its masks make {len(grouped)}")
     filled: dict[str, Mask] = {}
-    for number, (group, coding) in enumerate(zip(groups, codings)):
+    for number, (group, coding) in enumerate(zip(grouped, codings)):
         name = f"planes.{number}"
         size = sum(packed_size(mask.size) * mask.rule.planes for mask in group)
         if _size(coding, name) != size:
@@ -202,12 +215,12 @@ def _checked(mask: Mask) -> Mask:
     return mask
 
 
-def _groups(masks: Sequence[Mask]) -> Iterator[list[Mask]]:
+def groups(masks: Sequence[Mask]) -> Iterator[list[Mask]]:
     """Masks of one rule and keep ratio: alike in statistics, they are stored as one."""
-    groups: dict[tuple[str, float], list[Mask]] = {}
+    found: dict[tuple[str, float], list[Mask]] = {}
     for mask in masks:
-        groups.setdefault((mask.config.rule, mask.config.keep), []).append(mask)
-    return iter(groups.values())
+        found.setdefault((mask.config.rule, mask.config.keep), []).append(mask)
+    return iter(found.values())
 
 
 def _stored(data: bytes, huffman_only: bool = True) -> tuple[dict[str, Any], Tensor]:
@@ -250,7 +263,7 @@ def _config(entry: Any) -> MaskConfig:
         raise TicketError(f"a config has {', '.join(sorted(set(entry) - known))}, which this version does not know")
     try:
         return MaskConfig(**entry)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise TicketError(str(error)) from None
 
 

@@ -15,6 +15,8 @@ from .parts import Contents, Mask, TicketError, WeightSpec
 from .planes import pack, unpack
 from .pool import WeightPool
 
+_DENSE_TYPES = (torch.float32, torch.float16, torch.bfloat16)
+
 
 def contents_of(
     model: nn.Module,
@@ -23,7 +25,8 @@ def contents_of(
 ) -> Contents:
     """The parts of the ticket of a masked model. Buffers of a single number are marks and counters, and left out.
 
-    Raises ``ValueError`` where nothing is masked, or a random weight is no longer what its seed gives.
+    Raises ``ValueError`` where nothing is masked, a random weight is no longer what its seed gives, or a tensor to be
+    stored is neither float32 nor a half of it.
     """
     masks: dict[nn.Parameter, Mask] = {}
     specs: dict[SharedWeight, WeightSpec] = {}
@@ -35,13 +38,13 @@ def contents_of(
         if masked.shared not in specs:
             spec = specs[masked.shared] = _spec(masked.shared)
             if spec.init == EXISTING:
-                existing[spec] = masked.shared.weight.detach().cpu().float()
+                existing[spec] = _copied(spec.name, masked.shared.weight).float()
         values = masked.mask(scores.detach()).cpu().flatten().numpy()
         planes = tuple(pack(plane) for plane in masked.rule.to_planes(values))
         masks[scores] = Mask(name, specs[masked.shared], masked.config, planes)
     if not masks:
         raise ValueError("nothing to save: the model has no masked weights")
-    dense = {name: tensor for name, tensor, implied in _dense(model, set(masks)) if not implied}
+    dense = {name: _copied(name, tensor) for name, tensor, implied in _dense(model, set(masks)) if not implied}
     return Contents(tuple(masks.values()), dict(architecture or {}), dense, existing, dict(assets or {}))
 
 
@@ -52,8 +55,8 @@ def fill_(model: nn.Module, contents: Contents, pool: WeightPool | None = None) 
     frozen, and the model is put in evaluation mode. Raises ``TicketError``, before anything has changed, where the
     model's tensors are not the ticket's.
     """
-    pool = pool or WeightPool()
-    slots, masks = _slots(model), {f"{mask.name}.weight": mask for mask in contents.masks}
+    pool = WeightPool() if pool is None else pool  # an empty one is false
+    slots, masks = _slots(model), {_joined(mask.name, "weight"): mask for mask in contents.masks}
     _check(slots, masks, contents.dense)
     weights = {spec: contents.existing.get(spec) for spec in contents.weights}
     drawn = {spec: pool.get(spec) if weight is None else weight for spec, weight in weights.items()}
@@ -67,7 +70,8 @@ def fill_(model: nn.Module, contents: Contents, pool: WeightPool | None = None) 
             else:
                 tensor.fill_(_implied(name))
             slot.put(tensor)
-    return model.eval()
+    model.eval()
+    return model
 
 
 @dataclass
@@ -101,7 +105,7 @@ def _slots(model: nn.Module) -> dict[str, _Slot]:
         for attribute, tensor in held:
             if tensor is None:
                 continue
-            name = f"{prefix}.{attribute}" if prefix else attribute
+            name = _joined(prefix, attribute)
             found.setdefault(id(tensor), (name, _Slot(tensor, [])))[1].places.append((module, attribute))
     return dict(found.values())
 
@@ -137,7 +141,8 @@ def _spec(shared: SharedWeight) -> WeightSpec:
         weight = draw(shape, shared.init, seed=shared.seed, name=name, scale=shared.scale)
         if not torch.equal(weight.to(shared.weight), shared.weight):
             raise ValueError(f"the random weight {name} is no longer what its seed gives: something has changed it")
-    return WeightSpec(name, shape, shared.init, shared.seed, shared.scale, SharedWeight.of(weight, name=name).digest())
+    digest = SharedWeight.of(weight, name=name).digest()
+    return WeightSpec(name, shape, shared.init, shared.seed, float(shared.scale), digest)
 
 
 def _dense(model: nn.Module, scores: Collection[nn.Parameter]) -> Iterator[tuple[str, Tensor, bool]]:
@@ -148,8 +153,21 @@ def _dense(model: nn.Module, scores: Collection[nn.Parameter]) -> Iterator[tuple
         if tensor in scores or id(tensor) in frozen:
             continue
         tensor = tensor.detach().cpu()
-        implied = isinstance(slot.tensor, nn.Parameter) and tensor.dim() == 1 and bool((tensor == _implied(name)).all())
+        implied = isinstance(slot.tensor, nn.Parameter) and tensor.dim() == 1
+        implied = implied and bool((tensor == _implied(name)).all()) and not bool(tensor.signbit().any())
         yield name, tensor, implied
+
+
+def _copied(name: str, tensor: Tensor) -> Tensor:
+    """A copy on CPU: training on does not change what was taken."""
+    if tensor.dtype not in _DENSE_TYPES:
+        raise ValueError(f"{name} is {tensor.dtype}, and a ticket holds only {', '.join(map(str, _DENSE_TYPES))}")
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def _joined(module: str, attribute: str) -> str:
+    """A tensor's full name; the model itself, which may be a masked module, is called ""."""
+    return f"{module}.{attribute}" if module else attribute
 
 
 def _implied(name: str) -> float:

@@ -73,7 +73,7 @@ def expand(stored: bytes, coding: str, size: int) -> bytes:
 
 
 def entropy(n: int, k: int) -> float:
-    """Bits that ``n`` independent choices take at the rate ``k / n``: no coding of such a mask is smaller on average."""
+    """Bits that ``n`` independent choices take at the rate ``k / n``: on average no coding takes fewer."""
     if not 0 < k < n:
         return 0.0
     p = k / n

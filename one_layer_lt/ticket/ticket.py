@@ -70,14 +70,30 @@ class Ticket(Contents):
         model: nn.Module = self._architecture.build(self)
         return model
 
-    def translator(self, engine: str = "torch", model: nn.Module | None = None) -> Translator:
-        """A translator of raw text; engine ``torch`` or ``ctranslate2``. ``model``: one that is filled already."""
-        made: Translator = self._architecture.translator(self, engine, model)
+    def translator(
+        self, engine: str = "torch", quantization: str | None = None, model: nn.Module | None = None
+    ) -> Translator:
+        """A translator of raw text.
+
+        engine: ``torch`` or ``ctranslate2``. quantization: of CTranslate2's, default float32.
+        model: one that is filled already, for ``torch``.
+        """
+        made: Translator = self._architecture.translator(self, engine, quantization, model)
         return made
 
     def translate(self, lines: Sequence[str], decoding: Decoding | None = None) -> list[str]:
         """Translate raw lines, in their order, by the torch engine. The first call builds the model, which is kept."""
         return self._own_translator.translate(lines, decoding or Decoding())
+
+    def fold(self, folder: StrPath, to: str, quantization: str | None = None) -> None:
+        """Write the dense model for others to run, with dictionaries and subword model, into a new ``folder``.
+
+        to: ``fairseq`` (a checkpoint of the stock arch ``transformer``) or ``ctranslate2``.
+        quantization: of CTranslate2's, default float32.
+
+        Raises ``FileExistsError`` where the folder holds something, ``TicketError`` where the model cannot be that.
+        """
+        self._architecture.fold(self, Path(folder), to, quantization)
 
     @cached_property
     def _own_translator(self) -> Translator:
@@ -105,9 +121,9 @@ class TicketSet:
     Tickets whose architectures differ get a model each, and share what random weights they can.
     """
 
-    def __init__(self, tickets: Mapping[str, Ticket], engine: str = "torch") -> None:
+    def __init__(self, tickets: Mapping[str, Ticket], engine: str = "torch", quantization: str | None = None) -> None:
         self.tickets = dict(tickets)
-        self.engine = engine
+        self.engine, self.quantization = engine, quantization
         self.pool = WeightPool()
         self._models: dict[str, nn.Module] = {}
         self._held: dict[str, str] = {}  # architecture -> the ticket that its model holds now
@@ -129,10 +145,12 @@ class TicketSet:
         """The translator of ticket ``name``, good until the next call."""
         ticket = self.tickets[name]
         if self.engine != "torch":
-            return self._translators.setdefault(name, ticket.translator(self.engine))
+            if name not in self._translators:
+                self._translators[name] = ticket.translator(self.engine, self.quantization)
+            return self._translators[name]
         model = self.model(name)
         if name not in self._translators:
-            self._translators[name] = ticket.translator("torch", model)
+            self._translators[name] = ticket.translator("torch", model=model)
         return self._translators[name]
 
 

@@ -1,0 +1,94 @@
+"""How large a ticket is, kind by kind, and against what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..sharing import SHARES
+from .encoding import groups, to_bytes
+from .parts import Contents, Mask
+from .planes import compress, entropy
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Tensors of one kind: the same projection in every layer of a stack.
+
+    bits: stored, a weight. bytes: stored, in all.
+    """
+
+    name: str
+    tensors: int
+    shape: tuple[int, ...]
+    weights: int
+    kept: int
+    bits: float
+    bytes: float
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes in bytes.
+
+    masks: the mask planes as stored. bound: the entropy of masks that keep as many.
+    assets: dictionaries, tokenizer. file: all. dense: the same weights in float32.
+    """
+
+    masked: tuple[Kind, ...]
+    unmasked: tuple[Kind, ...]
+    masks: int
+    bound: float
+    assets: int
+    file: int
+    dense: int
+
+    @property
+    def without_assets(self) -> int:
+        """The file but for dictionaries and tokenizer."""
+        return self.file - self.assets
+
+
+def sizes(contents: Contents) -> Sizes:
+    """Measure a ticket. Needs none of its random weights."""
+    stored: dict[str, float] = {}  # bytes of each mask: its share of what is stored as one
+    masks = 0
+    for group in groups(contents.masks):
+        packed = b"".join(plane.tobytes() for mask in group for plane in mask.planes)
+        coded = len(compress(packed)[1])
+        masks += coded
+        for mask in group:
+            stored[mask.name] = coded * sum(plane.size for plane in mask.planes) / len(packed)
+    kinds: dict[tuple[object, ...], list[Mask]] = {}
+    for mask in contents.masks:
+        kinds.setdefault((_kind(mask.name), mask.weight.shape), []).append(mask)
+    dense: dict[tuple[str, tuple[int, ...]], list[Tensor]] = {}
+    for name, tensor in contents.dense.items():
+        dense.setdefault((_kind(name), tuple(tensor.shape)), []).append(tensor)
+    weights = sum(mask.size for mask in contents.masks) + sum(tensor.numel() for tensor in contents.dense.values())
+    return Sizes(
+        masked=tuple(_masked(masks, stored) for masks in kinds.values()),
+        unmasked=tuple(_unmasked(name, tensors) for (name, _), tensors in dense.items()),
+        masks=masks,
+        bound=sum(entropy(mask.size, mask.kept) for mask in contents.masks) / 8,
+        assets=sum(len(compress(asset, huffman_only=False)[1]) for asset in contents.assets.values()),
+        file=len(to_bytes(contents)),
+        dense=4 * weights,
+    )
+
+
+def _masked(masks: Sequence[Mask], stored: dict[str, float]) -> Kind:
+    weights, size = sum(mask.size for mask in masks), sum(stored[mask.name] for mask in masks)
+    kept = sum(mask.kept for mask in masks)
+    return Kind(_kind(masks[0].name), len(masks), masks[0].weight.shape, weights, kept, 8 * size / weights, size)
+
+
+def _unmasked(name: str, tensors: Sequence[Tensor]) -> Kind:
+    weights, width = sum(tensor.numel() for tensor in tensors), tensors[0].element_size()
+    return Kind(name, len(tensors), tuple(tensors[0].shape), weights, weights, 8.0 * width, weights * width)
+
+
+def _kind(name: str) -> str:
+    return SHARES["layer"](name)

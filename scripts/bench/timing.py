@@ -1,0 +1,55 @@
+"""Times on a noisy machine: functions taken in turns, and only ratios of their medians compared."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Callable, Optional
+
+from scripts.score import ROOT
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure.
+
+    value: what was found. least, most: what it should be within. detail: the medians behind it, and what was run.
+    """
+
+    name: str
+    value: Optional[float]
+    least: Optional[float] = None
+    most: Optional[float] = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def holds(self) -> Optional[bool]:
+        """Whether the value is within its bounds; None where it was not measured."""
+        if self.value is None:
+            return None
+        return (self.least is None or self.value >= self.least) and (self.most is None or self.value <= self.most)
+
+
+def interleaved(functions: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1) -> dict[str, float]:
+    """Median seconds of each function, called in turns: what slows the machine for a while slows them all."""
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for turn in range(warmup + rounds):
+        for name, function in functions.items():
+            started = time.perf_counter()
+            function()
+            if turn >= warmup:
+                times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+def in_process(code: str, *arguments: str) -> Sequence[str]:
+    """Run Python code in a fresh process at the repository's root; the lines it prints."""
+    command = [sys.executable, "-c", code, *arguments]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise RuntimeError(f"a measurement failed: {(result.stderr.strip().splitlines() or ['no message'])[-1]}")
+    return result.stdout.splitlines()

@@ -1,0 +1,84 @@
+"""Measure what this project promises of speed, memory and size, in one run: a table, and the same as JSON.
+
+    python scripts/benchmark.py                              # all subjects; a few minutes
+    python scripts/benchmark.py tickets --ticket runs/m30k-masked/m30k.ticket --data data-bin/multi30k.de-en
+
+Every figure but memory and the one in seconds is a ratio of medians, the two sides taken in turns: run it on a machine
+that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import platform
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from data_prep.lib import cli
+from scripts.bench import tickets
+from scripts.bench.timing import Row
+from scripts.results import RESULTS
+from scripts.score import commit, machine
+
+SUBJECTS: dict[str, Callable[[argparse.Namespace], Iterable[Row]]] = {
+    "tickets": lambda args: tickets.rows(args.ticket, args.data),
+}
+
+
+def main() -> None:
+    parser = cli.Parser(
+        prog="benchmark.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"of {', '.join(SUBJECTS)} (all)")
+    parser.add_argument("--ticket", type=Path, help="a trained translator, for the speed of the engines")
+    parser.add_argument("--data", type=Path, help="its data folder")
+    parser.add_argument("--out", type=Path, default=RESULTS / "benchmark.json", help="the JSON")
+    args = parser.parse_args()
+    for subject in args.subjects:
+        if subject not in SUBJECTS:
+            parser.error(f"unknown subject {subject!r}; choose of {', '.join(SUBJECTS)}")
+    logging.disable(logging.INFO)
+    found = {subject: list(_shown(SUBJECTS[subject](args))) for subject in args.subjects or SUBJECTS}
+    kept = json.loads(args.out.read_text())["rows"] if args.out.is_file() else {}
+    stamp = {"commit": commit(), "machine": machine(), "versions": _versions()}
+    for subject, rows in found.items():
+        kept[subject] = {**stamp, "figures": [{**asdict(row), "holds": row.holds} for row in rows]}
+    args.out.write_text(json.dumps({"rows": kept}, indent=1) + "\n")
+    Console().print(_table(row for rows in found.values() for row in rows))
+
+
+def _shown(rows: Iterable[Row]) -> Iterator[Row]:
+    console = Console(stderr=True)
+    for row in rows:
+        console.print(f"{row.name}: {row.value}")
+        yield row
+
+
+def _table(rows: Iterable[Row]) -> Table:
+    table = Table("figure", "found", "within", "holds")
+    for row in rows:
+        least = "" if row.least is None else f"at least {row.least}"
+        most = "" if row.most is None else f"at most {row.most}"
+        holds = {True: "yes", False: "NO", None: "not measured"}[row.holds] if least or most else ""
+        table.add_row(row.name, str(row.value), least or most, holds)
+    return table
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+
+
+if __name__ == "__main__":
+    cli.run(main)
