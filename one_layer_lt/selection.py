@@ -5,6 +5,7 @@ Exactly k are kept; ties go to the lowest index. Scores must be finite.
 
 from __future__ import annotations
 
+import math
 import threading
 
 import numpy as np
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor
 
 _MAGNITUDE_BITS = np.int32(0x7FFFFFFF)
+_SAMPLE = 1 << 15
+_BLOCK = 1 << 16
 _local = threading.local()
 
 
@@ -41,8 +44,8 @@ def select_(out: Tensor, scores: Tensor, k: int, *, magnitude: bool) -> Tensor:
 
 def _select_cpu(out: Tensor, scores: Tensor, k: int, magnitude: bool) -> Tensor:
     exact = scores if scores.dtype == torch.float32 else scores.float()
-    keys, tied = _sorted_at(exact, scores.numel() - k, magnitude)
-    threshold = _key_to_float(keys[scores.numel() - k], magnitude)
+    key, tied = _kth_key(exact.contiguous().view(-1).numpy(), scores.numel() - k, magnitude)
+    threshold = _key_to_float(key, magnitude)
     if magnitude:
         torch.abs(scores, out=out)
         out.ge_(threshold)
@@ -53,20 +56,59 @@ def _select_cpu(out: Tensor, scores: Tensor, k: int, magnitude: bool) -> Tensor:
     return out
 
 
-def _sorted_at(scores: Tensor, kth: int, magnitude: bool) -> tuple[npt.NDArray, bool]:
-    """Integer keys in the order of the scores, partitioned at ``kth``, and whether its value also lies below.
+def _kth_key(values: npt.NDArray, kth: int, magnitude: bool) -> tuple[np.int32, bool]:
+    """The key of rank ``kth`` (from 0, ascending) among the values, and whether equal ones rank below it.
 
-    Integers, since numpy's SIMD quickselect is several times faster on them than on floats.
+    By sampling (Floyd & Rivest 1975, "Expected time bounds for selection"): a few values bracket the wanted one, one
+    pass through the processor's cache counts what lies below the bracket and collects what lies within, and only that
+    is partitioned. Where the sample was misleading, all is.
     """
-    keys = _scratch(scores.numel())
-    values = scores.contiguous().view(-1).numpy()
-    if magnitude:
-        np.bitwise_and(values.view(np.int32), _MAGNITUDE_BITS, out=keys)
-    else:
-        np.add(values, np.float32(0), out=keys.view(np.float32))  # -0 becomes +0: they tie
-        keys ^= (keys >> np.int32(31)) & _MAGNITUDE_BITS
+    if values.size > 8 * _SAMPLE:
+        low, high = _bracket(values, kth, magnitude)
+        below, within = _split(values, low, high, magnitude)
+        if below <= kth < below + within.size:
+            return _partitioned(within, kth - below)
+    return _partitioned(_keys(values, magnitude, _scratch("all", values.size, np.int32)), kth)
+
+
+def _bracket(values: npt.NDArray, kth: int, magnitude: bool) -> tuple[np.int32, np.int32]:
+    """Keys between which the one of rank ``kth`` lies, but for one time in hundreds, and about 2% of all."""
+    step = values.size // _SAMPLE | 1  # odd: it does not stay in a few columns
+    part = values[::step]
+    sample = _keys(part, magnitude, _scratch("sample", part.size, np.int32))
+    sample.sort()
+    share = kth / values.size
+    spread = 3 * math.sqrt(share * (1 - share) * sample.size) + 1
+    low, high = int(share * sample.size - spread), int(share * sample.size + spread)
+    return sample[max(low, 0)], sample[min(high, sample.size - 1)]
+
+
+def _split(values: npt.NDArray, low: np.int32, high: np.int32, magnitude: bool) -> tuple[int, npt.NDArray]:
+    """How many keys are below ``low``, and the keys from ``low`` to ``high``, both included."""
+    below = 0
+    within = []
+    for start in range(0, values.size, _BLOCK):
+        block = values[start : start + _BLOCK]
+        keys = _keys(block, magnitude, _scratch("block", block.size, np.int32))
+        under = np.less(keys, low, out=_scratch("under", block.size, np.bool_))
+        upto = np.less_equal(keys, high, out=_scratch("upto", block.size, np.bool_))
+        below += int(np.count_nonzero(under))
+        within.append(keys.take(np.flatnonzero(np.not_equal(under, upto, out=upto))))
+    return below, np.concatenate(within)
+
+
+def _partitioned(keys: npt.NDArray, kth: int) -> tuple[np.int32, bool]:
     keys.partition(kth)
-    return keys, bool(keys[:kth].max() == keys[kth])
+    return keys[kth], bool(kth and keys[:kth].max() == keys[kth])
+
+
+def _keys(values: npt.NDArray, magnitude: bool, out: npt.NDArray) -> npt.NDArray:
+    """Integers in the order of the values, or of their magnitudes: numpy works faster on them than on floats."""
+    if magnitude:
+        return np.bitwise_and(values.view(np.int32), _MAGNITUDE_BITS, out=out)
+    np.add(values, np.float32(0), out=out.view(np.float32))  # -0 becomes +0: they tie
+    out ^= (out >> np.int32(31)) & _MAGNITUDE_BITS
+    return out
 
 
 def _key_to_float(key: np.int32, magnitude: bool) -> float:
@@ -85,12 +127,12 @@ def _drop_excess(out: Tensor, scores: Tensor, k: int, threshold: float, magnitud
         out.copy_(kept.view(out.shape))
 
 
-def _scratch(n: int) -> npt.NDArray:
-    """A reused buffer, one a thread: selection allocates nothing in a training step."""
-    buffer = getattr(_local, "buffer", None)
-    if buffer is None or buffer.size < n:
-        buffer = _local.buffer = np.empty(n, np.int32)
-    return buffer[:n]
+def _scratch(use: str, size: int, dtype: type) -> npt.NDArray:
+    """A reused buffer, one a use and thread: selection allocates next to nothing in a training step."""
+    buffers = _local.__dict__
+    if use not in buffers or buffers[use].size < size:
+        buffers[use] = np.empty(size, dtype)
+    return buffers[use][:size]
 
 
 def _select_device(out: Tensor, scores: Tensor, k: int, magnitude: bool) -> Tensor:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from one_layer_lt import selection
 from one_layer_lt.selection import _select_device, kept_count, select_
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
@@ -40,6 +41,39 @@ def test_exactly_the_k_first_of_a_stable_sort_are_kept(
     assert selected(scores, k, magnitude) == expected
     assert sum(expected) == k
     assert torch.equal(scores, before)
+
+
+@settings(max_examples=200)
+@given(score_lists, st.booleans(), st.data())
+def test_sampling_finds_the_same(values: list[float], magnitude: bool, data: st.DataObject) -> None:
+    scores = torch.tensor(values * 9)
+    k = data.draw(st.integers(0, len(scores)), label="k")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(selection, "_SAMPLE", data.draw(st.integers(1, 12), label="sample"))
+        patch.setattr(selection, "_BLOCK", data.draw(st.integers(1, 50), label="block"))
+        assert selected(scores, k, magnitude) == reference(scores, k, magnitude)
+
+
+LARGE = 8 * selection._SAMPLE + 4321
+
+
+@pytest.mark.parametrize("magnitude", [True, False])
+@pytest.mark.parametrize("k", [1, 1000, LARGE // 2, LARGE - 1])
+@pytest.mark.parametrize(
+    "scores",
+    [
+        torch.randn(LARGE, generator=torch.Generator().manual_seed(0)),
+        torch.linspace(-1, 3, LARGE),
+        torch.full((LARGE,), -0.5),
+        torch.arange(LARGE).remainder(3).float() - 1,
+        torch.arange(LARGE).remainder(9).eq(0) * torch.linspace(5, 6, LARGE) + torch.linspace(0, 1, LARGE),
+    ],
+    ids=["random", "sorted", "constant", "three values", "what the sample's step meets"],
+)
+def test_large_tensors(scores: Tensor, k: int, magnitude: bool) -> None:
+    keys = scores.abs() if magnitude else scores
+    expected = torch.zeros_like(scores).index_fill_(0, torch.sort(keys, descending=True, stable=True).indices[:k], 1)
+    assert torch.equal(select_(torch.empty_like(scores), scores, k, magnitude=magnitude), expected)
 
 
 @settings(max_examples=200)
