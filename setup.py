@@ -5,7 +5,8 @@ from setuptools import find_packages, setup
 CTRANSLATE2 = ["ctranslate2"]
 DATA = ["babel", "mosestokenizer", "num2words", "subword-nmt", "tqdm"]
 PLOTS = ["matplotlib"]
-TEST = ["hypothesis", "mypy", "pytest", "ruff", "types-tqdm"]
+TRITON = "triton; platform_system == 'Linux' and platform_machine == 'x86_64'"
+TEST = ["hypothesis", "mypy", "pytest", "ruff", TRITON, "types-tqdm"]
 
 setup(
     name="one_layer_lt",

@@ -22,6 +22,7 @@ class CTranslator(SubwordTranslator):
 
     def __init__(self, ticket: Ticket, quantization: str | None = None) -> None:
         super().__init__(ticket)
+        self.most = ticket.architecture["max_target_positions"] - 1
         with tempfile.TemporaryDirectory() as folder:
             to_ctranslate2(ticket, Path(folder), quantization)
             import ctranslate2
@@ -33,13 +34,14 @@ class CTranslator(SubwordTranslator):
         found = [""] * len(sentences)
         for start in range(0, len(order), _SENTENCES):
             chunk = order[start : start + _SENTENCES]
+            longest = len(sentences[chunk[-1]])
             results = self.model.translate_batch(
                 [list(sentences[index]) for index in chunk],
                 max_batch_size=decoding.max_tokens,
                 batch_type="tokens",
                 beam_size=decoding.beam,
                 length_penalty=decoding.length_penalty,
-                max_decoding_length=int(decoding.max_len_a * len(sentences[chunk[-1]]) + decoding.max_len_b),
+                max_decoding_length=min(self.most, int(decoding.max_len_a * longest + decoding.max_len_b)),
                 max_input_length=0,
             )
             for index, result in zip(chunk, results):

@@ -49,7 +49,8 @@ def to_folder(ticket: Ticket, folder: Path, to: str, quantization: str | None = 
             write_dictionaries(ticket, part)
         else:
             to_ctranslate2(ticket, part, quantization)
-        if text := ticket.architecture["text"]:
+        text = ticket.architecture["text"]
+        if text and "subwords" in ticket.assets:
             (part / MODELS[text["tokenizer"]]).write_bytes(ticket.assets["subwords"])
         if folder.exists():
             folder.rmdir()

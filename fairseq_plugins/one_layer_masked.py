@@ -23,6 +23,7 @@ from one_layer_lt import cached_weights, fold_, mask_
 
 from .embeddings import check_embedding_files
 from .options import MaskOptions, configure, mask_config, set_defaults
+from .output import contiguous_output_
 
 
 @register_model("one_layer_masked")
@@ -58,6 +59,7 @@ class OneLayerMaskedModel(TransformerModel):
             decoder.output_projection.weight is decoder.embed_tokens.weight
         )
         mask_(model, config, configure=configure(args, config, tied), trainable=_trained_by_name(args, model))
+        contiguous_output_(model)
         # The checkpoint holds the pre-trained vectors: it must not ask for their file again.
         args.encoder_embed_path = args.decoder_embed_path = None
         args.embeddings_in_checkpoint = True

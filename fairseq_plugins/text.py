@@ -45,7 +45,7 @@ class Text:
 
     def __init__(self, ticket: Ticket) -> None:
         settings: Mapping[str, Any] | None = ticket.architecture["text"]
-        if settings is None or "subwords" not in ticket.assets:
+        if settings is None or not ticket.assets.get("subwords"):
             raise TicketError("has no subword model: export it again with --bpe FILE")
         self.tokenizer = settings["tokenizer"]
         self.lowercase, self.aggressive = bool(settings.get("lowercase")), bool(settings.get("aggressive"))
@@ -62,6 +62,8 @@ class Text:
         if self.tokenizer == "moses-bpe":
             commands = moses.tokenizer(self.source, self.aggressive)
             texts = _through([*commands, *([moses.LOWERCASE] if self.lowercase else [])], texts)
+        elif self.lowercase:
+            texts = [line.lower() for line in texts]
         return [line.split() for line in self._encode(texts)]
 
     def join(self, subwords: Sequence[str]) -> list[str]:

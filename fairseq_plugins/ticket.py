@@ -18,6 +18,7 @@ from torch import nn
 from one_layer_lt.ticket import Ticket, TicketError
 from one_layer_lt.translation import Translator
 
+from .output import contiguous_output_
 from .text import SUBWORDS, text_settings
 
 # Of fairseq's options, those that decide what the model computes: name, type, least, most.
@@ -84,8 +85,10 @@ def from_checkpoint(checkpoint: Path, data: Path | None = None, subwords: Path |
     overrides = {} if data is None else {"data": str(data)}
     try:
         models, cfg, task = load_model_ensemble_and_task([str(checkpoint)], arg_overrides=overrides)
-    except (RuntimeError, KeyError, EOFError, AttributeError, AssertionError) as error:
-        raise TicketError(f"{checkpoint} cannot be loaded: {str(error).splitlines()[0]}") from error
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # fairseq raises what it happens to meet
+        raise TicketError(f"{checkpoint} cannot be loaded: {_first_line(error)}") from error
     args, model, data = cfg.model, models[0], Path(task.cfg.data)
     unsupported = [name for name in _UNSUPPORTED if getattr(args, name, None)]
     if unsupported or not isinstance(model, TransformerModel):
@@ -129,11 +132,13 @@ def build(ticket: Ticket) -> nn.Module:
         raise TicketError(f"its architecture cannot be built ({error or type(error).__name__})") from error
     for module in model.modules():
         _restore_buffers(module)
+    contiguous_output_(model)
     return model
 
 
 def translator(ticket: Ticket, engine: str, quantization: str | None, model: nn.Module | None) -> Translator:
     """The translator of a ticket by the engine ``torch`` or ``ctranslate2``."""
+    checked(ticket)
     if engine == "torch":
         from .translate import TorchTranslator
 
@@ -147,6 +152,7 @@ def translator(ticket: Ticket, engine: str, quantization: str | None, model: nn.
 
 def fold(ticket: Ticket, folder: Path, to: str, quantization: str | None) -> None:
     """Write the dense model and its assets for ``fairseq`` or ``ctranslate2``."""
+    checked(ticket)
     from . import fold
 
     fold.to_folder(ticket, folder, to, quantization)
@@ -159,9 +165,10 @@ def checked(ticket: Ticket) -> dict[str, Any]:
     if set(settings) != expected:
         raise TicketError(f"its architecture must have just {', '.join(sorted(expected))}")
     for name, most in _NUMBERS.items():
-        if type(settings[name]) is not int or not 1 <= settings[name] <= most:
+        least = 2 if name.endswith("positions") else 1  # a sentence has an end
+        if type(settings[name]) is not int or not least <= settings[name] <= most:
             raise TicketError(
-                f"its architecture has {name} {settings[name]!r:.60}, which must be within 1 and {most:,}"
+                f"its architecture has {name} {settings[name]!r:.60}, which must be within {least} and {most:,}"
             )
     for name in _FLAGS:
         if type(settings[name]) is not bool:
@@ -174,15 +181,15 @@ def checked(ticket: Ticket) -> dict[str, Any]:
         if not isinstance(settings[name], str) or not settings[name].replace("-", "").replace("_", "").isalnum():
             raise TicketError(f"its {name} language is {settings[name]!r:.60}, which is none")
     text = settings["text"]
-    if text is not None and not (isinstance(text, Mapping) and text.get("tokenizer") in SUBWORDS):
+    if text is not None and not (isinstance(text, Mapping) and text.get("tokenizer") in list(SUBWORDS)):
         raise TicketError("does not say how its text is split")
+    if "dict.source" not in ticket.assets:
+        raise TicketError("lacks its dictionary")
     return settings
 
 
 def dictionaries(ticket: Ticket) -> tuple[Dictionary, Dictionary]:
     """The source and the target dictionary."""
-    if "dict.source" not in ticket.assets:
-        raise TicketError("lacks its dictionary")
     source = _dictionary(ticket.assets["dict.source"])
     target = ticket.assets.get("dict.target")
     return source, source if target is None else _dictionary(target)
@@ -193,14 +200,18 @@ def _dictionary(content: bytes) -> Dictionary:
     try:
         dictionary.add_from_file(io.StringIO(content.decode("utf-8")))
     except (ValueError, RuntimeError) as error:
-        raise TicketError(f"its dictionary is damaged ({str(error).splitlines()[0]})") from None
+        raise TicketError(f"its dictionary is damaged ({_first_line(error)})") from None
     return dictionary
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _restore_buffers(module: nn.Module) -> None:
     """What fairseq computes on construction, and the device ``meta`` does not hold."""
     if isinstance(module, SinusoidalPositionalEmbedding):
-        rows = min(int(module.weights.shape[0]), 4096)  # longer sentences make it grow
+        rows = min(int(module.weights.shape[0]), 1 << 12, (1 << 22) // module.embedding_dim)  # and grow on demand
         module.weights = module.get_embedding(rows, module.embedding_dim, module.padding_idx)
     for name, buffer in module._buffers.items():
         if buffer is not None and buffer.device.type == "meta":

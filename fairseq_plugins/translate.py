@@ -61,7 +61,7 @@ class TorchTranslator(SubwordTranslator):
         self.left_pad: bool = ticket.architecture["left_pad_source"]
         self.model = model
         prepare: Any = model.make_generation_fast_
-        prepare(beamable_mm_beam_size=None, need_attn=False)
+        prepare(beamable_mm_beam_size=None, need_attn=False)  # as fairseq-generate
 
     @torch.inference_mode()
     def search(self, sentences: Sequence[Sequence[str]], decoding: Decoding, progress: Progress) -> list[str]:
@@ -99,14 +99,19 @@ def _batches(tokens: Sequence[Tensor], max_tokens: int) -> Iterator[list[int]]:
 
 
 def _parts(subwords: list[str], longest: int) -> list[list[str]]:
-    """The subwords in parts of at most ``longest``, cut between words where there are any."""
+    """The subwords in parts of at most ``longest``, cut between words where one starts in the second half of a part."""
+    starts_word = _sentencepiece_starts if any(s.startswith("\u2581") for s in subwords) else _bpe_starts
     parts = []
     while len(subwords) > longest:
-        cut = next((at for at in range(longest, 0, -1) if _starts_word(subwords, at)), longest)
+        cut = next((at for at in range(longest, longest // 2, -1) if starts_word(subwords, at)), longest)
         parts.append(subwords[:cut])
         subwords = subwords[cut:]
     return [*parts, subwords] if subwords else parts
 
 
-def _starts_word(subwords: list[str], at: int) -> bool:
-    return subwords[at].startswith("\u2581") or not any(s.startswith("\u2581") for s in subwords[at - 1 : at + 1])
+def _sentencepiece_starts(subwords: list[str], at: int) -> bool:
+    return subwords[at].startswith("\u2581")
+
+
+def _bpe_starts(subwords: list[str], at: int) -> bool:
+    return not subwords[at - 1].endswith("@@")

@@ -146,7 +146,8 @@ def main() -> NoReturn:
 
 
 def _stop(message: str, code: int) -> NoReturn:
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    shown = "".join(letter if letter.isprintable() else " " for letter in message)  # a file's words may be in it
+    print("error: " + " ".join(shown.split()), file=sys.stderr)
     sys.exit(code)
 
 

@@ -72,7 +72,8 @@ class MaskedWeight(nn.Module):
         self._value = self._key = None
 
     def train(self, mode: bool = True) -> MaskedWeight:
-        self.forget()
+        if mode != self.training:  # fairseq says eval() before every batch of a validation
+            self.forget()
         return super().train(mode)
 
     def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> MaskedWeight:

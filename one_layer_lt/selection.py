@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import math
 import threading
+import warnings
+from functools import cache
+from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +19,8 @@ from torch import Tensor
 _MAGNITUDE_BITS = np.int32(0x7FFFFFFF)
 _SAMPLE = 1 << 15
 _BLOCK = 1 << 16
+_FUSED_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+_FUSED_SIZE = 1 << 30  # elements: their offsets fit 32 bits
 _local = threading.local()
 
 
@@ -135,8 +140,50 @@ def _scratch(use: str, size: int, dtype: type) -> npt.NDArray:
     return buffers[use][:size]
 
 
+def fused_kernels(*tensors: Tensor) -> ModuleType | None:
+    """The module ``kernels`` where its kernels can take these tensors, all on one CUDA device; else ``None``."""
+    device = tensors[0].device
+    for tensor in tensors:
+        if tensor.device.type != "cuda" or tensor.device != device:
+            return None
+        if tensor.dtype not in _FUSED_DTYPES or tensor.numel() > _FUSED_SIZE:
+            return None
+    return _kernels_of(device)
+
+
+@cache
+def _kernels_of(device: torch.device) -> ModuleType | None:
+    """The module ``kernels``, after one comparison with the torch operations on ``device``."""
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < (8, 0):
+        return None  # older than what Triton supports
+    try:
+        from . import kernels
+    except ImportError:
+        return None
+    scores = torch.arange(10_001, device=device).remainder(99).float() - 50
+    fused, plain = torch.empty_like(scores), torch.empty_like(scores)
+    try:
+        kernels.select_(fused, scores, 4_321, magnitude=True)
+        failure = None if torch.equal(fused, _select_plain(plain, scores, 4_321, True)) else "their selection differs"
+    except Exception as error:  # no compiler, an unknown device: Triton has many ways to fail
+        failure = f"{type(error).__name__}: {error}"
+    if failure:
+        warnings.warn(f"the Triton kernels do not work on {device} ({failure}): torch operations instead", stacklevel=2)
+        return None
+    return kernels
+
+
 def _select_device(out: Tensor, scores: Tensor, k: int, magnitude: bool) -> Tensor:
-    """The same selection in torch operations that never wait for the device, for any dtype."""
+    """The same selection without waiting for the device, for any dtype."""
+    kernels = fused_kernels(out, scores)
+    if kernels is None:
+        return _select_plain(out, scores, k, magnitude)
+    selected: Tensor = kernels.select_(out, scores, k, magnitude=magnitude)
+    return selected
+
+
+def _select_plain(out: Tensor, scores: Tensor, k: int, magnitude: bool) -> Tensor:
+    """In torch operations."""
     flat = scores.reshape(-1)
     keys = flat.abs() if magnitude else flat
     threshold = torch.topk(keys, k, sorted=False).values.min()

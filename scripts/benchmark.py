@@ -13,10 +13,11 @@ import argparse
 import json
 import logging
 import platform
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 import numpy as np
 import torch
@@ -24,12 +25,13 @@ from rich.console import Console
 from rich.table import Table
 
 from data_prep.lib import cli
-from scripts.bench import tickets
+from scripts.bench import steps, tickets
 from scripts.bench.timing import Row
 from scripts.results import RESULTS
 from scripts.score import commit, machine
 
 SUBJECTS: dict[str, Callable[[argparse.Namespace], Iterable[Row]]] = {
+    "steps": lambda args: steps.rows(),
     "tickets": lambda args: tickets.rows(args.ticket, args.data),
 }
 
@@ -50,12 +52,14 @@ def main() -> None:
         if subject not in SUBJECTS:
             parser.error(f"unknown subject {subject!r}; choose of {', '.join(SUBJECTS)}")
     logging.disable(logging.INFO)
+    warnings.simplefilter("ignore")
     found = {subject: list(_shown(SUBJECTS[subject](args))) for subject in args.subjects or SUBJECTS}
     kept = json.loads(args.out.read_text())["rows"] if args.out.is_file() else {}
     stamp = {"commit": commit(), "machine": machine(), "versions": _versions()}
     for subject, rows in found.items():
         kept[subject] = {**stamp, "figures": [{**asdict(row), "holds": row.holds} for row in rows]}
     args.out.write_text(json.dumps({"rows": kept}, indent=1) + "\n")
+    _draw(kept, args.out.with_suffix(".png"))
     Console().print(_table(row for rows in found.values() for row in rows))
 
 
@@ -74,6 +78,30 @@ def _table(rows: Iterable[Row]) -> Table:
         holds = {True: "yes", False: "NO", None: "not measured"}[row.holds] if least or most else ""
         table.add_row(row.name, str(row.value), least or most, holds)
     return table
+
+
+def _draw(kept: dict[str, Any], path: Path) -> None:
+    """The plot of step time against width, where it was measured."""
+    figures = kept.get("steps", {}).get("figures", [])
+    ratios = next((figure["detail"] for figure in figures if "feed-forward block" in figure["name"]), None)
+    if ratios is None:
+        return
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(5, 3.2), layout="constrained")
+    for name, label in (("sorted", "sorting in every forward pass"), ("ours", "ours")):
+        axes.plot(*zip(*((int(width), ratio) for width, ratio in ratios[name].items())), "o-", label=label)
+    axes.axhline(1.0, color="grey", linewidth=0.8)
+    axes.set(
+        xlabel="width", ylabel="training step, times dense", xscale="log", title="Feed-forward block, 2,048 tokens"
+    )
+    axes.set_xticks([int(width) for width in ratios["ours"]], list(ratios["ours"]))
+    axes.minorticks_off()
+    axes.legend()
+    figure.savefig(path, dpi=110)
 
 
 def _versions() -> dict[str, str]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..selection import kept_count, select_
+from ..selection import fused_kernels, kept_count, select_
 from .base import MaskRule
 
 _SIGN_BIT = np.int32(-(2**31))
@@ -37,11 +37,20 @@ class _StraightThrough(torch.autograd.Function):
     def forward(ctx: Any, scores: Tensor, weight: Tensor, rule: TopKRule) -> Tensor:
         ctx.save_for_backward(scores, weight)
         ctx.magnitude = rule.magnitude
+        kernels = fused_kernels(scores, weight) if scores.shape == weight.shape else None
+        if kernels is not None:
+            value: Tensor = kernels.effective_weight(
+                scores, weight, rule.kept(scores.numel()), magnitude=rule.magnitude
+            )
+            return value
         return rule.mask(scores).mul_(weight)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         scores, weight = ctx.saved_tensors
+        kernels = fused_kernels(scores, weight, grads[0]) if scores.shape == weight.shape else None
+        if kernels is not None:
+            return kernels.grad_scores(grads[0], scores, weight, magnitude=ctx.magnitude), None, None
         grad = torch.mul(grads[0], weight, out=torch.empty_like(scores, memory_format=torch.contiguous_format))
         return (_times_sign_(grad, scores) if ctx.magnitude else grad), None, None
 

@@ -39,7 +39,7 @@ def contents_of(
             spec = specs[masked.shared] = _spec(masked.shared)
             if spec.init == EXISTING:
                 existing[spec] = _copied(spec.name, masked.shared.weight).float()
-        values = masked.mask(scores.detach()).cpu().flatten().numpy()
+        values = masked.mask(scores.detach()).float().cpu().flatten().numpy()
         planes = tuple(pack(plane) for plane in masked.rule.to_planes(values))
         masks[scores] = Mask(name, specs[masked.shared], masked.config, planes)
     if not masks:
@@ -111,6 +111,8 @@ def _slots(model: nn.Module) -> dict[str, _Slot]:
 
 
 def _check(slots: Mapping[str, _Slot], masks: Mapping[str, Mask], dense: Mapping[str, Tensor]) -> None:
+    for name in masks.keys() & dense.keys():
+        raise TicketError(f"holds {name} twice: under a mask, and dense")
     for name, shape in [
         *((name, mask.weight.shape) for name, mask in masks.items()),
         *((name, tuple(tensor.shape)) for name, tensor in dense.items()),

@@ -155,10 +155,11 @@ class TicketSet:
 
 
 def _key(ticket: Ticket) -> str:
-    """Tickets of one key fit one model: the same architecture, and the same dictionary sizes and the like."""
+    """Tickets of one key fit one model, whatever their languages."""
     shapes = [(mask.name, mask.weight.shape) for mask in ticket.masks]
     shapes += [(name, tuple(tensor.shape)) for name, tensor in ticket.dense.items()]
-    return json.dumps([ticket.architecture, shapes], sort_keys=True)
+    shaping = {name: value for name, value in ticket.architecture.items() if name not in ("source", "target", "text")}
+    return json.dumps([shaping, shapes], sort_keys=True)
 
 
 def save_ticket(

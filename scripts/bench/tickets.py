@@ -68,6 +68,7 @@ def rows(ticket: Path | None, data: Path | None) -> Iterator[Row]:
         large = [Path(scratch, f"{seed}.ticket") for seed in (1, 2)]
         for seed, path in enumerate(large):
             untrained(seed).save(path)
+        yield from _sizes()
         yield _first_translation(large[0])
         yield _memory(large)
         yield _switching(large)
@@ -75,12 +76,12 @@ def rows(ticket: Path | None, data: Path | None) -> Iterator[Row]:
         yield from _engines(ticket, data)
 
 
-def untrained(score_seed: int) -> Ticket:
+def untrained(score_seed: int, keep: float = 0.5) -> Ticket:
     """A translator of 32 million weights whose masks mean nothing, of a small dictionary of whole words."""
     dictionary = Dictionary()
     for number in range(1000):
         dictionary.add_symbol(f"w{number}")
-    args = Namespace(share_all_embeddings=True, left_pad_source=True)
+    args = Namespace(share_all_embeddings=True, left_pad_source=True, keep=keep)
     ARCH_CONFIG_REGISTRY["one_layer_masked_iwslt_de_en"](args)
     model = OneLayerMaskedModel.build_model(args, Namespace(source_dictionary=dictionary, target_dictionary=dictionary))
     generator = torch.Generator().manual_seed(score_seed)
@@ -91,6 +92,17 @@ def untrained(score_seed: int) -> Ticket:
     words = "".join(f"w{number} 1\n" for number in range(1000)).encode()
     assets = {"dict.source": words, "subwords": b"#version: 0.2\nq q</w>\n"}
     return Ticket.of(model, settings_of(args, "de", "en", text), assets)
+
+
+def _sizes() -> Iterator[Row]:
+    for keep in (0.5, 0.3, 0.1):
+        measured = sizes(untrained(0, keep))
+        detail = {"masks_bytes": measured.masks, "bound_bytes": round(measured.bound), "file_bytes": measured.file}
+        ratio = round(measured.masks / measured.bound, 4)
+        yield Row(f"size of masks at keep {keep} / the entropy bound", ratio, most=1.02, detail=detail)
+        if keep == 0.5:
+            times = round(measured.dense / measured.without_assets, 1)
+            yield Row("size of the dense weights in float32 / the file's", times, least=30.0, detail=detail)
 
 
 def _first_translation(path: Path) -> Row:

@@ -12,7 +12,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 ZEROS = "0" * 64
-Edit = Callable[[dict[str, Any], dict[str, Tensor]], Union[None, dict[str, Any], str]]
+Edit = Callable[[dict[str, Any], dict[str, Tensor]], Union[dict[str, Any], str, None]]
 
 
 def metadata_of(raw: bytes) -> dict[str, Any]:

@@ -9,7 +9,11 @@ import pytest
 from fairseq import options
 from fairseq_cli import preprocess
 
-WORDS = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel"]
+from data_prep.lib.subwords import Subword
+from fairseq_plugins.ticket import from_checkpoint
+from one_layer_lt import Ticket, load_ticket
+
+from .running import TICKET_RECIPE, WORDS, prepared, train
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +30,23 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         arguments += [f"--{split}pref", str(folder / split)]
     preprocess.main(options.get_preprocessing_parser().parse_args(arguments))
     return folder / "bin"
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder of sentencepieces."""
+    return prepared(tmp_path_factory.mktemp("text"), Subword("sentencepiece", 60))
+
+
+@pytest.fixture(scope="session")
+def checkpoint(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that has learnt a little."""
+    return train(data, tmp_path_factory.mktemp("run"), *TICKET_RECIPE, "--max-tokens", "400", updates=120)
+
+
+@pytest.fixture(scope="session")
+def ticket(data: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Ticket:
+    """Its ticket, from a file."""
+    path = tmp_path_factory.mktemp("ticket") / "net.ticket"
+    from_checkpoint(checkpoint, data).save(path)
+    return load_ticket(path)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from fairseq import checkpoint_utils, options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq_cli import preprocess
 from fairseq_cli import train as fairseq_train
 
+from data_prep.lib import pipeline
+from data_prep.lib.subwords import Subword
+
+WORDS = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel"]
 PLUGIN = Path(__file__).parents[2] / "fairseq_plugins"
 SIZE = ["--encoder-embed-dim", "16", "--decoder-embed-dim", "16"]
 SIZE += ["--encoder-ffn-embed-dim", "32", "--decoder-ffn-embed-dim", "32"]
@@ -66,3 +73,38 @@ def batch() -> dict[str, torch.Tensor]:
         "src_lengths": torch.tensor([4, 5]),
         "prev_output_tokens": torch.tensor([[2, 12, 13, 14], [2, 15, 16, 17]]),
     }
+
+
+TICKET_RECIPE = ["--no-epoch-checkpoints", "--disable-validation", "--warmup-updates", "1"]
+
+
+def binarised(encoded: Path, source: str, target: str, out: Path, joined_dictionary: bool) -> None:
+    """fairseq-preprocess in this process."""
+    arguments = ["--source-lang", source, "--target-lang", target, "--destdir", str(out)]
+    arguments += ["--joined-dictionary"] if joined_dictionary else []
+    for split in ("train", "valid", "test"):
+        arguments += [f"--{split}pref", str(encoded / split)]
+    preprocess.main(options.get_preprocessing_parser().parse_args(arguments))
+
+
+def prepared(folder: Path, subword: Subword, languages: tuple[str, str] = ("xx", "yy"), joined: bool = True) -> Path:
+    """A data folder with its subword model: words, to be written in upper case and in reverse order."""
+    chance = random.Random(2)
+    raw = {}
+    for split, pairs in (("train", 80), ("valid", 4), ("test", 12)):
+        lines = [chance.choices(WORDS, k=chance.randint(2, 5)) for _ in range(pairs)]
+        raw[split] = folder / f"{split}.source", folder / f"{split}.target"
+        raw[split][0].write_text("".join(" ".join(line).capitalize() + ".\n" for line in lines))
+        raw[split][1].write_text("".join(" ".join(line[::-1]).upper() + "!\n" for line in lines))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(pipeline, "binarize", binarised)
+        pipeline.prepare(
+            corpus="toy",
+            source=languages[0],
+            target=languages[1],
+            raw=raw,
+            out=folder / "data",
+            subword=subword,
+            joined_dictionary=joined,
+        )
+    return folder / "data"

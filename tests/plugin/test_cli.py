@@ -1,0 +1,126 @@
+"""The command line: one-layer-lt in this process, on a ticket that the plugin made."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from one_layer_lt import Ticket, cli
+
+Run = Callable[..., "tuple[int, str, str]"]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """(exit code, stdout, stderr) of ``one-layer-lt ARGUMENTS`` on a standard input of bytes."""
+
+    def call(*arguments: object, stdin: bytes = b"") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["one-layer-lt", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return int(ended.value.code or 0), *capfd.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def file(ticket: Ticket, tmp_path: Path) -> Path:
+    path = tmp_path / "toy.ticket"
+    ticket.save(path)
+    return path
+
+
+def test_export_writes_the_ticket(run: Run, checkpoint: Path, data: Path, file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "other.ticket"
+    code, said, _ = run("export", checkpoint, "--data", data, "-o", out)
+    assert code == 0
+    assert f"{out.stat().st_size:,} bytes" in said
+    assert out.read_bytes() == file.read_bytes()
+
+
+def test_info(run: Run, file: Path) -> None:
+    code, said, _ = run("info", file)
+    assert code == 0
+    assert "encoder.layers.*.fc1" in said
+    assert "times the entropy bound" in said
+    assert f"the file: {file.stat().st_size:,} bytes" in said
+
+
+def test_verify(run: Run, file: Path) -> None:
+    code, said, _ = run("verify", file)
+    assert code == 0
+    assert "good" in said
+    raw = bytearray(file.read_bytes())
+    raw[-5] ^= 1
+    file.write_bytes(raw)
+    code, said, complaint = run("verify", file)
+    assert (code, said) == (2, "")
+    assert complaint.startswith(f"error: {file}: damaged")
+    assert complaint.count("\n") == 1
+
+
+def test_translate_keeps_lines_and_order(run: Run, file: Path, ticket: Ticket) -> None:
+    lines = ["Alpha bravo.", "", "Charlie delta echo.", "Golf."]
+    code, said, complaint = run("translate", file, stdin="\r\n".join(lines).encode())
+    assert (code, complaint) == (0, "")
+    assert said.split("\n")[:-1] == ticket.translate(lines)
+    assert said.split("\n")[1] == ""
+
+
+def test_translate_by_several_tickets(run: Run, file: Path, ticket: Ticket, tmp_path: Path) -> None:
+    other = tmp_path / "copy.ticket"
+    ticket.save(other)
+    code, said, _ = run("translate", file, other, stdin=b"copy\tAlpha bravo.\ntoy\tGolf.\ncopy\tEcho.\n")
+    assert code == 0
+    assert said.split("\n")[:-1] == ticket.translate(["Alpha bravo.", "Golf.", "Echo."])
+    code, _, complaint = run("translate", file, other, stdin=b"toy\tGolf.\nGolf.\n")
+    assert code == 2
+    assert "line 2 must be NAME<tab>TEXT, NAME one of toy, copy" in complaint
+
+
+def test_fold_of_ticket_and_checkpoint(run: Run, file: Path, checkpoint: Path, tmp_path: Path) -> None:
+    for source, name in ((file, "a"), (checkpoint, "b")):
+        code, said, _ = run("fold", source, "--to", "fairseq", "-o", tmp_path / name)
+        assert code == 0
+        assert "dict.xx.txt, dict.yy.txt, model.pt, spm.model" in said
+    code, _, complaint = run("fold", file, "--to", "fairseq", "-o", tmp_path / "a")
+    assert code == 2
+    assert "already there" in complaint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["info", "none.ticket"], "none.ticket: No such file or directory"),
+        (["info", __file__], "not a whole safetensors file"),
+        (["translate", "FILE", "--beam", "0"], "beam must be at least 1, not 0"),
+        (["translate", "FILE", "--engine", "onnx"], "'onnx' is not one of 'torch', 'ctranslate2'"),
+        (["translate", "FILE", "--quantization", "int8"], "--quantization needs --engine ctranslate2"),
+        (["translate", "FILE", "FILE"], "two tickets are called toy"),
+        (["fold", "FILE", "--to", "ctranslate2", "-o", "out", "--quantization", "int3"], "unknown quantization 'int3'"),
+        (["export", "none.pt", "--data", ".", "-o", "out"], "none.pt: no such checkpoint"),
+        (["export", "none.pt"], "Missing option '--data'"),
+    ],
+)
+def test_bad_input_gets_one_line(
+    run: Run, file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], complaint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    code, said, complaints = run(*(str(file) if word == "FILE" else word for word in arguments), stdin=b"Golf.\n")
+    assert (code, said) == (2, "")
+    assert complaint in complaints
+    assert complaints.startswith("error: ")
+    assert complaints.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_line_that_is_not_text(run: Run, file: Path) -> None:
+    code, _, complaint = run("translate", file, stdin=b"Golf.\n\xff\xfe\n")
+    assert code == 2
+    assert "line 2 is not UTF-8" in complaint
