@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -19,4 +20,5 @@ def contiguous_output_(model: nn.Module) -> None:
 
 
 def _contiguous(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return tuple(tensor.contiguous() for tensor in inputs)
+    # .contiguous() would not do: a single step's tensor counts as contiguous whatever the stride of its one position.
+    return tuple(tensor.clone(memory_format=torch.contiguous_format) for tensor in inputs)
