@@ -19,7 +19,7 @@ from fairseq.tasks import FairseqTask
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from one_layer_lt import cached_weights, fold_, mask_
+from one_layer_lt import advance_, cached_weights, fold_, mask_
 
 from .embeddings import check_embedding_files
 from .options import MaskOptions, configure, mask_config, set_defaults
@@ -69,6 +69,11 @@ class OneLayerMaskedModel(TransformerModel):
         """As fairseq's Transformer: (logits of shape (batch, length, vocabulary), extra)."""
         with cached_weights(), self._precision():
             return super().forward(*args, **kwargs)
+
+    def set_num_updates(self, num_updates: int) -> None:
+        """fairseq's clock, for the rules that have a schedule."""
+        super().set_num_updates(num_updates)
+        advance_(self, num_updates)
 
     @contextmanager
     def _precision(self) -> Iterator[None]:

@@ -4,13 +4,13 @@ import math
 from argparse import Namespace
 from collections.abc import Collection
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Optional
 
 from fairseq.dataclass import FairseqDataclass
 from torch import nn
 
 from one_layer_lt import INITS, RULES, MaskConfig
-from one_layer_lt.config import SCORE_INITS
+from one_layer_lt.config import RESCALES, SCORE_INITS, option_fields
 from one_layer_lt.convert import Configure
 from one_layer_lt.sharing import SHARES
 from one_layer_lt.weights import EXISTING
@@ -30,8 +30,15 @@ def _option(default: Any, text: str, choices: Collection[str] = ()) -> Any:
 class MaskOptions(FairseqDataclass):
     """Options of the model ``one_layer_masked``, beside those of fairseq's Transformer."""
 
-    keep: float = _option(0.5, "fraction of the weights of each tensor that are kept, in (0, 1]")
+    keep: Optional[float] = _option(
+        None, "fraction of the weights of each tensor that are kept, in (0, 1]; 0.5 with rules that have one"
+    )
     mask_rule: str = _option("edge_popup", "how scores become a mask", RULES)
+    mask_options: str = _option("", "the rule's own options: NAME=VALUE,...; a list of numbers as 0.3/0.1")
+    mask_rescale: str = _option("none", "scale effective weights by all over kept weights of each", RESCALES)
+    frozen_dropped: float = _option(0.0, "fraction of each tensor's weights that is dropped for good, by seed")
+    frozen_locked: float = _option(0.0, "fraction of each tensor's weights that is kept for good, by seed")
+    share_heads: bool = _option(False, "all heads of an attention module have one mask")
     random_init: str = _option("kaiming_uniform", "distribution of the random weights", INITS)
     attention_init: str = _option(
         "paper",
@@ -39,9 +46,12 @@ class MaskOptions(FairseqDataclass):
         "--random-init (same)",
         ATTENTION_INITS,
     )
-    query_key_scale: float = _option(1.0, "factor on the random weights of the query and key projections")
+    query_key_scale: str = _option(
+        "1",
+        "factor on the random weights of the query and key projections; auto: the fourth root of a head's width",
+    )
     score_init: str = _option("standard", "what the scores start from", SCORE_INITS)
-    share: str = _option("layer", "which modules use one random weight", SHARES)
+    share: str = _option("layer", "which modules use one random weight (layer_mask: and one mask)", SHARES)
     mask_seed: int = _option(1, "seed of the random weights and of the scores' start")
     scale_fan: bool = _option(False, "count only kept weights as fan: random weights grow by 1/sqrt(keep)")
     layer_norm: str = _option("plain", "layer norms: without affine parameters, or with trained ones", LAYER_NORMS)
@@ -70,23 +80,65 @@ def mask_config(args: Namespace) -> MaskConfig:
         "--attention-init": (args.attention_init, ATTENTION_INITS),
         "--score-init": (args.score_init, SCORE_INITS),
         "--share": (args.share, SHARES),
+        "--mask-rescale": (args.mask_rescale, RESCALES),
         "--layer-norm": (args.layer_norm, LAYER_NORMS),
         "--embeddings": (args.embeddings, EMBEDDINGS),
     }
     for flag, (value, choices) in choices_of.items():
         if value not in choices:
             raise ValueError(f"{flag} {value}: unknown; choose one of: {', '.join(choices)}")
-    if not (math.isfinite(args.query_key_scale) and args.query_key_scale > 0):
-        raise ValueError(f"--query-key-scale {args.query_key_scale}: must be a positive number")
+    query_key_scale(args, "encoder")
     return MaskConfig(
         seed=args.mask_seed,
         keep=args.keep,
         rule=args.mask_rule,
+        options=_rule_options(args.mask_rule, args.mask_options),
         init=args.random_init,
         scale_fan=args.scale_fan,
         share=args.share,
         score_init=args.score_init,
+        rescale=args.mask_rescale,
+        drop=args.frozen_dropped,
+        lock=args.frozen_locked,
     )
+
+
+def query_key_scale(args: Namespace, stack: str) -> float:
+    """The factor on query and key weights of ``encoder`` or ``decoder``. Raises ``ValueError`` for a bad option.
+
+    ``auto``: n^(1/4) of the width n of a head (Otsuka et al. 2025, arXiv 2511.04217).
+    """
+    if args.query_key_scale == "auto":
+        width = getattr(args, f"{stack}_embed_dim") // getattr(args, f"{stack}_attention_heads")
+        return float(width**0.25)
+    try:
+        scale = float(args.query_key_scale)
+    except ValueError:
+        scale = math.nan
+    if not (math.isfinite(scale) and scale > 0):
+        raise ValueError(f"--query-key-scale {args.query_key_scale}: must be a positive number, or auto")
+    return scale
+
+
+def _rule_options(rule: str, text: str) -> dict[str, Any]:
+    """``NAME=VALUE,...`` as a dictionary; what the values must be is for ``MaskConfig`` to say."""
+    found: dict[str, Any] = {}
+    for part in filter(None, text.split(",")):
+        name, equals, value = part.partition("=")
+        if not equals or not name or name in found:
+            raise ValueError(f"--mask-options {text}: must be NAME=VALUE,..., each name once")
+        listed = isinstance(option_fields(rule).get(name), tuple)
+        found[name] = [_value(item) for item in value.split("/")] if listed else _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def configure(args: Namespace, config: MaskConfig, tied_output: bool) -> Configure:
@@ -107,10 +159,12 @@ def configure(args: Namespace, config: MaskConfig, tied_output: bool) -> Configu
         if path[-1] == "output_projection" and args.embeddings == "trained":
             return None
         if path[-2:-1] in (["self_attn"], ["encoder_attn"]):
-            scale = args.query_key_scale if path[-1] in ("q_proj", "k_proj") else 1.0
+            stack = path[0] if path[0] in ("encoder", "decoder") else "encoder"
+            scale = query_key_scale(args, stack) if path[-1] in ("q_proj", "k_proj") else 1.0
             if args.attention_init == "paper" and path[-1] != "out_proj":
                 scale /= math.sqrt(2.0)
-            return replace(attention, scale=scale)
+            heads = getattr(args, f"{stack}_attention_heads") if args.share_heads else 1
+            return replace(attention, scale=scale, tiles=(1, heads) if path[-1] == "out_proj" else (heads, 1))
         return config
 
     return choose

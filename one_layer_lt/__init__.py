@@ -1,7 +1,7 @@
 """Subnetworks of randomly weighted networks: one frozen random weight, a learned binary mask per layer."""
 
 from .config import MaskConfig
-from .convert import fold_, mask_, masked_modules, masked_weight, scores_of
+from .convert import advance_, fold_, mask_, masked_modules, masked_weight, scores_of
 from .parametrization import MaskedWeight, cached_weights
 from .rules import RULES
 from .summary import Summary, summarize
@@ -19,6 +19,7 @@ __all__ = [
     "TicketError",
     "TicketSet",
     "WeightPool",
+    "advance_",
     "cached_weights",
     "fold_",
     "load_ticket",

@@ -13,8 +13,12 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from .config import MaskConfig
+from .layout import Layout
 from .parametrization import MaskedWeight, initial_scores
-from .sharing import share_key
+from .rules import RULES, Member
+from .rules.iterand import IteRand
+from .scope import Together
+from .sharing import MASK_TOO, share_key, share_period
 from .weights import EXISTING, SharedWeight
 
 logger = logging.getLogger(__name__)
@@ -50,14 +54,17 @@ def mask_(
         for all.
 
     Raises ``ValueError``, before anything has changed, when nothing would be converted, a weight is already masked,
-    tied modules are configured differently, or a pattern of ``trainable`` matches no parameter that stays dense.
+    tied modules are configured differently, a weight does not divide into the tiles asked for, or a pattern of
+    ``trainable`` matches no parameter that stays dense.
     """
     groups = _plan(model, config, configure)
-    trained = _matching(model, trainable, besides=[group.modules[0].get_parameter("weight") for group in groups])
+    masked = [module.get_parameter("weight") for group in groups for module in group.modules]
+    trained = _matching(model, trainable, besides=masked)
 
     shared: dict[tuple[object, ...], SharedWeight] = {}
+    together: dict[tuple[object, ...], Together] = {}
     for group in groups:
-        _convert(group, shared)
+        _convert(group, shared, together)
 
     trained |= {scores_of(module) for _, module in masked_modules(model)}
     for parameter in model.parameters():
@@ -77,12 +84,41 @@ def fold_(model: nn.Module) -> nn.Module:
         for _, module in found:
             scores = scores_of(module)
             if scores not in folded:
-                folded[scores] = nn.Parameter(masked_weight(module)(scores).clone(), requires_grad=False)
+                value = masked_weight(module).effective(scores, training=False)
+                folded[scores] = nn.Parameter(value, requires_grad=False)
     for _, module in found:
         scores = scores_of(module)
-        parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
+        _unparametrize(module)
         module.weight = folded[scores]
     return model
+
+
+def _unparametrize(module: nn.Module) -> None:
+    """torch's own way to remove a parametrization takes it from the copies of a module, too: they share a class."""
+    if list(cast(nn.ModuleDict, module.parametrizations)) != ["weight"]:
+        parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
+        return
+    del module.parametrizations
+    module.__class__ = type(module).__bases__[0]
+
+
+def advance_(model: nn.Module, update: int) -> None:
+    """Say that ``update`` updates were made, in place: for rules with a schedule, call it before each one.
+
+    fairseq's trainer does so by itself. A second call for the same update does nothing.
+    """
+    members: dict[tuple[object, ...], dict[nn.Parameter, Member]] = {}
+    for _, module in masked_modules(model):
+        masked, scores = masked_weight(module), scores_of(module)
+        masked.rule.at.update = update
+        if masked.rule.at.advanced != update:
+            kind = (masked.config.rule, masked.config.keep, masked.config.options)
+            members.setdefault(kind, {})[scores] = (masked, scores)
+    for alike in members.values():
+        group = list(alike.values())
+        group[0][0].rule.advance(group, update)
+        for masked, _ in group:
+            masked.rule.at.advanced = update
 
 
 def masked_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -122,12 +158,28 @@ def _plan(model: nn.Module, config: MaskConfig, configure: Configure | None) -> 
         group.modules.append(module)
     if not groups:
         raise ValueError("nothing to mask: the model has no Linear, Embedding or Conv2d that was selected")
+    for parameter, group in groups.items():
+        Layout(group.config, tuple(parameter.shape), group.name)  # raises for a weight that it does not fit
     for name, module in model.named_modules():
         for attribute, parameter in module.named_parameters(recurse=False):
             tied = groups.get(parameter)
             if tied and (attribute != "weight" or module not in tied.modules):
                 raise ValueError(f"{name}.{attribute} is tied to {tied.name}.weight: it would stay dense and trained")
-    return list(groups.values())
+    return _merged(groups)
+
+
+def _merged(groups: dict[nn.Parameter, _Group]) -> list[_Group]:
+    """The groups, those of a share that includes the mask made one."""
+    merged: dict[object, _Group] = {}
+    for parameter, group in groups.items():
+        key: object = group.name
+        if group.config.share == MASK_TOO:
+            key = (share_key(group.name, tuple(parameter.shape), MASK_TOO), group.config)
+        if key in merged:
+            merged[key].modules.extend(group.modules)
+        else:
+            merged[key] = group
+    return list(merged.values())
 
 
 def _matching(model: nn.Module, patterns: Collection[str], besides: list[nn.Parameter]) -> set[nn.Parameter]:
@@ -142,23 +194,36 @@ def _matching(model: nn.Module, patterns: Collection[str], besides: list[nn.Para
     return matching
 
 
-def _convert(group: _Group, shared: dict[tuple[object, ...], SharedWeight]) -> None:
+def _convert(
+    group: _Group, shared: dict[tuple[object, ...], SharedWeight], together: dict[tuple[object, ...], Together]
+) -> None:
     weight = group.modules[0].get_parameter("weight")
     config, shape = group.config, tuple(weight.shape)
     if config.init == EXISTING:
         frozen = shared[group.name,] = SharedWeight.of(weight, name=group.name)
     else:
         name = share_key(group.name, shape, config.share)
-        key = (name, config.seed, config.init, config.weight_scale, weight.dtype, weight.device)
+        redrawn = issubclass(RULES[config.rule], IteRand)
+        key = (name, shape, config.seed, config.init, config.weight_scale, redrawn, weight.dtype, weight.device)
         if key not in shared:
-            drawn = SharedWeight(shape, config.init, seed=config.seed, name=name, scale=config.weight_scale)
-            shared[key] = drawn.to(device=weight.device, dtype=weight.dtype)
+            shared[key] = SharedWeight(
+                shape,
+                config.init,
+                seed=config.seed,
+                name=name,
+                scale=config.weight_scale,
+                period=share_period(config.share),
+                redrawn=redrawn,
+            ).to(device=weight.device, dtype=weight.dtype)
         frozen = shared[key]
-    scores = nn.Parameter(initial_scores(shape, config, group.name).to(weight))
     masked = MaskedWeight(frozen, config, group.name)
+    scores = nn.Parameter(initial_scores(shape, config, group.name).to(weight))
     for module in group.modules:
         module.weight = scores
         parametrize.register_parametrization(module, "weight", masked, unsafe=True)
         bias = getattr(module, "bias", None)
         if isinstance(bias, nn.Parameter) and config.init != EXISTING:
             nn.init.zeros_(bias)
+    if config.is_global:
+        ranked = (config.rule, config.keep, config.options)
+        together.setdefault(ranked, Together()).add(masked, group.modules[0])

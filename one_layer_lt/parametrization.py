@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Callable
+from typing import Any, Callable
 
 import torch
 from torch import Tensor, nn
 
 from .config import MaskConfig
-from .rules import RULES
+from .layout import Layout, tile_shape
+from .rules.straight_through import covered, effective_weight
+from .scope import Together
 from .weights import SharedWeight, draw_uniform, fans
 
 _computed: list[MaskedWeight] | None = None  # those to forget at the end of the outermost cached_weights()
@@ -44,7 +46,10 @@ class MaskedWeight(nn.Module):
         self.shared = shared
         self.config = config
         self.name = name
-        self.rule = RULES[config.rule](config.keep)
+        self.layout = Layout(config, tuple(shared.weight.shape), name)
+        self.rule = self.layout.new_rule()
+        self._cover = None if self.layout.is_plain else self.layout
+        self.together: Together | None = None
         self._value: Tensor | None = None
         self._key: tuple[object, ...] | None = None
 
@@ -52,11 +57,14 @@ class MaskedWeight(nn.Module):
         with_grad = torch.is_grad_enabled()
         lasting = not with_grad and not self.training
         # Optimisers write through .data, which leaves the version as it was: only evaluation may rely on it.
-        key = (with_grad, scores.data_ptr(), scores._version, scores.dtype, scores.device)
+        key = (with_grad, scores.data_ptr(), scores._version, scores.dtype, scores.device, self.shared.weight._version)
         if self._value is not None and key == self._key:
             return self._value
         self.forget()
-        weight = self.rule.effective_weight(scores, self.shared.weight)
+        training = self.training
+        weight = effective_weight(
+            self.rule, scores, self.shared.weight, lambda: self.searched_mask(scores, training), self._cover, training
+        )
         if lasting or _computed is not None:
             self._value, self._key = weight, key
             if not lasting and _computed is not None:
@@ -64,8 +72,24 @@ class MaskedWeight(nn.Module):
         return weight
 
     def mask(self, scores: Tensor) -> Tensor:
-        """The mask of ``scores``, of their shape and dtype."""
-        return self.rule.mask(scores)
+        """The mask that evaluation uses, of the weight's shape and the scores' dtype."""
+        if self.together is not None:
+            self.together.forget()
+        return self.layout.cover(self.searched_mask(scores, training=False))
+
+    def searched_mask(self, scores: Tensor, training: bool) -> Tensor:
+        """The mask of those scores that are searched; in training that of this very forward pass."""
+        if self.together is not None:
+            return self.together.mask(self, training)
+        searched = self.layout.search(scores.detach())
+        return self.rule.training_mask(searched) if training else self.rule.mask(searched)
+
+    def effective(self, scores: Tensor, training: bool) -> Tensor:
+        """The effective weight, a new tensor without gradient."""
+        if self.together is not None and not training:
+            self.together.forget()
+        mask = self.searched_mask(scores, training)
+        return covered(self.rule, mask, self.shared.weight, self._cover)[0]
 
     def forget(self) -> None:
         """Drop the kept effective weight."""
@@ -73,25 +97,40 @@ class MaskedWeight(nn.Module):
 
     def train(self, mode: bool = True) -> MaskedWeight:
         if mode != self.training:  # fairseq says eval() before every batch of a validation
-            self.forget()
+            self._forget_all()
         return super().train(mode)
 
+    def _forget_all(self) -> None:
+        self.forget()
+        if self.together is not None:
+            self.together.forget()
+
     def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> MaskedWeight:
-        self.forget()  # .half() and the like write through .data too, and may reuse an address
+        self._forget_all()  # .half() and the like write through .data too, and may reuse an address
         return super()._apply(fn, recurse)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._forget_all()
+        self.rule.at.advanced = None  # the schedule has not acted on these scores
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_value": None, "_key": None}
 
     def extra_repr(self) -> str:
-        return f"rule={self.config.rule!r}, keep={self.config.keep}"
+        keep = "" if self.config.keep is None else f", keep={self.config.keep}"
+        return f"rule={self.config.rule!r}{keep}"
 
 
 def initial_scores(shape: tuple[int, ...], config: MaskConfig, name: str) -> Tensor:
-    """The scores that module ``name`` starts from, float32, of ``shape``: a function of the seed and the name."""
+    """The scores that module ``name`` with a weight of ``shape`` starts from: a function of these and the seed.
+
+    float32, of the weight's shape, or of that of one of its tiles.
+    """
     bound = 1.0 / math.sqrt(fans(shape)[0])  # kaiming_uniform with a = sqrt(5)
+    shape, rule = tile_shape(shape, config), config.new_rule()
     if config.score_init == "constant":
-        return torch.full(shape, bound)
+        return rule.start(torch.full(shape, bound), bound)
     spread = bound if config.score_init == "standard" else 0.01 * bound
     scores = draw_uniform(shape, spread, seed=config.seed, name=f"scores:{name}")
-    return scores if config.score_init == "standard" else scores.add_(bound)
+    return rule.start(scores if config.score_init == "standard" else scores.add_(bound), bound)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Callable
 
+from .weights import VECTOR
+
 
 def _own(name: str) -> str:
     return name
@@ -14,7 +16,23 @@ def _across_layers(name: str) -> str:
     return re.sub(r"(^|\.)\d+(?=\.|$)", r"\1*", name)
 
 
-SHARES: dict[str, Callable[[str], str]] = {"none": _own, "layer": _across_layers}
+def _across_stacks(name: str) -> str:
+    return re.sub(r"(^|\.)(encoder|decoder)(?=\.)", r"\1*", _across_layers(name))
+
+
+def _one(name: str) -> str:
+    return "*"
+
+
+MASK_TOO = "layer_mask"  # the share under which modules use one mask as well
+
+SHARES: dict[str, Callable[[str], str]] = {
+    "none": _own,
+    "layer": _across_layers,
+    MASK_TOO: _across_layers,
+    "stack": _across_stacks,
+    "vector": _one,
+}
 
 
 def share_key(name: str, shape: tuple[int, ...], share: str) -> str:
@@ -22,6 +40,14 @@ def share_key(name: str, shape: tuple[int, ...], share: str) -> str:
 
     ``none``: one for each module. ``layer``: one for a projection in all layers of a stack, so that
     ``encoder.layers.0.fc1`` and ``encoder.layers.5.fc1`` agree (Shen et al. 2021, arXiv 2109.03939, section 3).
-    Modules of different shapes never share. Raises ``KeyError`` for another ``share``.
+    ``layer_mask``: the same, and they share one mask too. ``stack``: encoder and decoder also use one another's
+    matching matrices. ``vector``: one random vector, repeated over every tensor, each scaled by its own fan.
+    Modules of different shapes share only the vector. Raises ``KeyError`` for another ``share``.
     """
-    return f"{SHARES[share](name)}[{'x'.join(map(str, shape))}]"
+    key = SHARES[share](name)
+    return key if share == "vector" else f"{key}[{'x'.join(map(str, shape))}]"
+
+
+def share_period(share: str) -> int:
+    """After how many elements a random weight repeats; 0: never."""
+    return VECTOR if share == "vector" else 0

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +49,9 @@ INITS: dict[str, Init] = {
     "xavier_constant": Init("sign", average_fan=True),
 }
 
+MOST_DRAWS = 2**15 - 1  # of one weight: their numbers are int16
+VECTOR = 1_048_573  # length of the one random vector of share ``vector``: a prime, so that no two rows are alike
+
 EXISTING = "existing"  # not drawn: the weight that the module holds when it is converted
 
 
@@ -59,13 +63,18 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[1] * kernel, shape[0] * kernel
 
 
-def draw(shape: tuple[int, ...], init: str, *, seed: int, name: str, scale: float = 1.0) -> Tensor:
+def draw(shape: tuple[int, ...], init: str, *, seed: int, name: str, scale: float = 1.0, period: int = 0) -> Tensor:
     """Draw a float32 CPU tensor of ``shape``: a pure function of the arguments, the same bits on every platform.
 
-    ``scale`` multiplies the standard deviation of ``init`` (a key of ``INITS``, else ``KeyError``).
+    ``scale`` multiplies the standard deviation of ``init`` (a key of ``INITS``, else ``KeyError``). With a ``period``
+    the draw repeats after so many elements.
     """
-    spec = INITS[init]
-    return _fill(tuple(shape), spec.family, spec.std(tuple(shape)) * scale, _key(seed, name))
+    spec, shape = INITS[init], tuple(shape)
+    std, size = spec.std(shape) * scale, math.prod(shape)
+    once = _fill((min(size, period or size),), spec.family, std, _key(seed, name))
+    if once.numel() < size:
+        once = once.repeat(-(-size // period))[:size].clone()
+    return once.view(shape)
 
 
 def draw_uniform(shape: tuple[int, ...], bound: float, *, seed: int, name: str) -> Tensor:
@@ -73,29 +82,92 @@ def draw_uniform(shape: tuple[int, ...], bound: float, *, seed: int, name: str) 
     return _fill(tuple(shape), "uniform", bound / math.sqrt(3.0), _key(seed, name))
 
 
+def draw_words(n: int, *, seed: int, name: str) -> npt.NDArray[np.uint32]:
+    """``n`` uniform 32-bit words, by the same hash as ``draw``."""
+    words, scratch = np.empty(n, np.uint32), np.empty(min(n, _BLOCK), np.uint32)
+    for start in range(0, n, _BLOCK):
+        block = words[start : start + _BLOCK]
+        _counter_hash(start, _key(seed, name), block, scratch[: block.size])
+    return words
+
+
 class SharedWeight(nn.Module):
     """One frozen random weight, referenced by every module that uses it.
 
     The tensor ``weight`` (of ``shape``, drawn in float32) is a non-persistent buffer: it follows the model's device
     and dtype once for all users, and never enters a state dict. Only a weight that cannot be drawn again (``of``) does.
+
+    Where elements are drawn again (``redraw``), the state dict holds what draw each is of: ``redraws``, int16, of
+    ``shape``, and ``last_draw``, int64, of shape ().
     """
 
     weight: Tensor
+    redraws: Tensor
+    last_draw: Tensor
 
-    def __init__(self, shape: tuple[int, ...], init: str, *, seed: int, name: str, scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        init: str,
+        *,
+        seed: int,
+        name: str,
+        scale: float = 1.0,
+        period: int = 0,
+        redrawn: bool = False,
+    ) -> None:
         super().__init__()
-        self.name, self.init, self.seed, self.scale = name, init, seed, scale
-        weight = draw(shape, init, seed=seed, name=name, scale=scale)
+        self.name, self.init, self.seed, self.scale, self.period = name, init, seed, scale, period
+        weight = draw(shape, init, seed=seed, name=name, scale=scale, period=period)
         self.register_buffer("weight", weight, persistent=False)
+        self.redrawn = redrawn
+        if redrawn:
+            self.register_buffer("redraws", torch.zeros(tuple(shape), dtype=torch.int16))
+            self.register_buffer("last_draw", torch.zeros((), dtype=torch.int64))
 
     @classmethod
     def of(cls, weight: Tensor, *, name: str) -> SharedWeight:
         """Freeze a copy of ``weight`` as it is, under init ``existing``: a persistent buffer, saved with the model."""
         shared = cls.__new__(cls)
         nn.Module.__init__(shared)
-        shared.name, shared.init, shared.seed, shared.scale = name, EXISTING, 0, 1.0
+        shared.name, shared.init, shared.seed, shared.scale, shared.period = name, EXISTING, 0, 1.0, 0
+        shared.redrawn = False
         shared.register_buffer("weight", weight.detach().clone())
         return shared
+
+    @property
+    def draws(self) -> int:
+        """The number of the last draw; 0 where nothing was drawn again."""
+        return int(self.last_draw) if self.redrawn else 0
+
+    def redraw(self, number: int, unused: Tensor, fraction: float) -> None:
+        """Draw again, as draw ``number`` (from 1), a ``fraction`` of the elements where ``unused`` (bool) holds."""
+        if not 1 <= number <= MOST_DRAWS:
+            raise ValueError(f"{self.name}: draw {number} is none of 1 to {MOST_DRAWS}: draw again less often")
+        words = draw_words(unused.numel(), seed=self.seed, name=f"{self.name}@{number}:chosen")
+        chosen = torch.from_numpy(words < round(fraction * 2**32)).view(unused.shape).to(unused.device) & unused
+        self.redraws[chosen] = number
+        self.last_draw.fill_(number)
+        self._place(number)
+
+    def restore(self, redraws: Tensor) -> None:
+        """Make each element what draw ``redraws`` (integers, of the weight's shape) says."""
+        self.redraws.copy_(redraws)
+        self._place(0)
+        for number in torch.unique(redraws).tolist():
+            self._place(int(number))
+
+    def _place(self, number: int) -> None:
+        name = f"{self.name}@{number}" if number else self.name
+        shape = tuple(self.weight.shape)
+        drawn = draw(shape, self.init, seed=self.seed, name=name, scale=self.scale, period=self.period)
+        self.weight.copy_(torch.where(self.redraws == number, drawn.to(self.weight), self.weight))
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        before = self.redraws.clone() if self.redrawn else None
+        super()._load_from_state_dict(*args, **kwargs)
+        if before is not None and not torch.equal(before, self.redraws):
+            self.restore(self.redraws.clone())
 
     def digest(self) -> str:
         """SHA-256 (hex) of the dtype, shape and little-endian bytes held now; equal draws have equal digests."""

@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
-from .base import MaskRule
+from .annealed import Annealed
+from .base import Context, MaskRule, Member
+from .bernoulli import Bernoulli
+from .biprop import BiProp
 from .edge_popup import EdgePopup
+from .gem_miner import GemMiner
+from .iterand import IteRand
+from .multicoat import MultiCoat
+from .ranked import RankedRule
+from .signed import Signed
+from .threshold import SigmoidThreshold, Threshold
 from .topk import TopK
 
-RULES: dict[str, type[MaskRule]] = {"edge_popup": EdgePopup, "topk": TopK}
+RULES: dict[str, type[MaskRule]] = {
+    "edge_popup": EdgePopup,
+    "topk": TopK,
+    "signed": Signed,
+    "bernoulli": Bernoulli,
+    "threshold": Threshold,
+    "sigmoid_threshold": SigmoidThreshold,
+    "biprop": BiProp,
+    "multicoat": MultiCoat,
+    "annealed": Annealed,
+    "gem_miner": GemMiner,
+    "iterand": IteRand,
+}
 
-__all__ = ["RULES", "EdgePopup", "MaskRule", "TopK"]
+__all__ = ["RULES", "Context", "MaskRule", "Member", "RankedRule"]

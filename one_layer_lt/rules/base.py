@@ -3,40 +3,103 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Optional
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Optional
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
+from torch import Tensor, nn
+
+from .straight_through import effective_weight
+
+if TYPE_CHECKING:
+    from ..parametrization import MaskedWeight
+
+Bools = npt.NDArray[np.bool_]
+Member = tuple["MaskedWeight", nn.Parameter]  # a masked tensor, and its scores
 
 
-class MaskRule(ABC):
-    """Scores -> mask, and scores and random weight -> effective weight with a gradient for the scores.
+@dataclass
+class Context:
+    """Where and when a rule works.
 
-    ``planes``: how many bits a weight its masks take in a ticket.
+    name: of the masked tensor. update: how many updates were made. advanced: the last one that the schedule acted on.
     """
 
-    planes = 1
+    name: str = ""
+    update: int = 0
+    advanced: Optional[int] = None
 
-    def __init__(self, keep: float) -> None:
-        self.keep = keep
+
+class Fused(NamedTuple):
+    """Keep the largest scores, or the largest in magnitude."""
+
+    keep: float
+    magnitude: bool
+
+
+@dataclass
+class MaskRule(ABC):
+    """Scores -> mask, and the gradient that reaches the scores. One object a masked tensor.
+
+    The fields of a rule are its options; a field ``keep`` is given by ``MaskConfig.keep``. ``__post_init__`` raises
+    ``ValueError`` for a value that cannot be. The effective weight is ``combine_(mask, weight)``; its gradient is taken
+    straight through the mask: a score gets ``g * weight``, times ``slope``.
+    """
+
+    planes: ClassVar[int] = 1  # a mask's values in a ticket: a bit a weight, then a bit for each 1 of the plane before
+    at: Context = field(default_factory=Context, init=False, repr=False, compare=False)
 
     @abstractmethod
     def mask(self, scores: Tensor) -> Tensor:
-        """The mask: shape, dtype and device of ``scores``; no gradient."""
+        """The mask for evaluation, which a ticket keeps: a new tensor of the shape, dtype and device of ``scores``."""
 
-    @abstractmethod
+    def training_mask(self, scores: Tensor) -> Tensor:
+        """The mask in training, where that is another one."""
+        return self.mask(scores)
+
+    def combine_(self, mask: Tensor, weight: Tensor, scale: Optional[Tensor]) -> Tensor:
+        """The effective weight, of the dtype of ``mask``, which may be overwritten. scale: what ``scale`` gave."""
+        return mask.mul_(weight)
+
     def effective_weight(self, scores: Tensor, weight: Tensor) -> Tensor:
-        """``mask(scores) * weight``, in the dtype of ``scores``; differentiable in ``scores`` alone."""
+        """``combine_(mask(scores), weight)``, in the dtype of ``scores``; differentiable in ``scores`` alone."""
+        return effective_weight(self, scores, weight, lambda: self.mask(scores.detach()), None, training=False)
+
+    def fused(self, training: bool) -> Optional[Fused]:
+        """What fused kernels need to know of the rule; None where they do not know it."""
+        return None
+
+    def scale(self, mask: Tensor, weight: Tensor) -> Optional[Tensor]:
+        """A factor of the whole tensor that the effective weight takes: float32, shape (); None for none."""
+        return None
+
+    def times_slope_(self, grad: Tensor, scores: Tensor) -> Tensor:
+        """``grad``, the gradient of the mask, times the slope that the rule gives it in ``scores``; may overwrite."""
+        return grad
+
+    def start(self, scores: Tensor, bound: float) -> Tensor:
+        """The scores to start from, given standard ones: uniform within ``bound``."""
+        return scores
 
     def kept(self, n: int) -> Optional[int]:
         """How many of ``n`` weights a mask keeps, where the rule promises a number."""
         return None
 
-    def to_planes(self, mask: npt.NDArray) -> list[npt.NDArray[np.bool_]]:
-        """A flat mask as ``planes`` bits a weight; the first says which weights are kept."""
+    def advance(self, members: Sequence[Member], update: int) -> None:  # noqa: B027  most rules have no schedule
+        """Called once before each update, for all tensors of one rule and its options: what a schedule changes."""
+
+    def to_planes(self, mask: npt.NDArray) -> list[Bools]:
+        """A flat mask as bits: of each weight whether it is kept, and of those kept whatever else there is to say."""
         return [mask != 0]
 
-    def from_planes(self, planes: list[npt.NDArray[np.uint8]]) -> npt.NDArray:
+    def from_planes(self, planes: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray:
         """The mask's values again, from zeros and ones."""
         return planes[0]
+
+
+def check_option(holds: bool, name: str, value: object, must: str) -> None:
+    """Raises ``ValueError`` that names the option, unless it holds."""
+    if not holds:
+        raise ValueError(f"{name} must be {must}, not {value!r}")

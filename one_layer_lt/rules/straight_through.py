@@ -1,70 +1,82 @@
-"""Top-k selection with a straight-through gradient: what ``edge_popup`` and ``topk`` share."""
+"""The effective weight as a differentiable function of the scores: straight through the mask."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Optional, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..selection import fused_kernels, kept_count, select_
-from .base import MaskRule
+from ..selection import fused_kernels, kept_count
 
-_SIGN_BIT = np.int32(-(2**31))
-_BLOCK = 1 << 15  # elements: the block and its signs stay in the processor's cache
+if TYPE_CHECKING:
+    from .base import MaskRule
 
 
-class TopKRule(MaskRule):
-    """Keep exactly ``round(keep * n)`` weights of a tensor, ranked by score."""
+class Cover(Protocol):
+    """How a mask covers a tensor, where it is more than one score a weight: ``layout.Layout``."""
 
-    magnitude: bool
+    def cover(self, mask: Tensor) -> Tensor: ...
+    def factor(self, mask: Tensor) -> Optional[Tensor]: ...
+    def gather(self, grad: Tensor) -> Tensor: ...
+    def block_(self, grad: Tensor) -> Tensor: ...
 
-    def kept(self, n: int) -> int:
-        return kept_count(self.keep, n)
 
-    def mask(self, scores: Tensor) -> Tensor:
-        k = self.kept(scores.numel())
-        return select_(torch.empty_like(scores, requires_grad=False), scores, k, magnitude=self.magnitude)
+def effective_weight(
+    rule: MaskRule, scores: Tensor, weight: Tensor, mask: Callable[[], Tensor], cover: Optional[Cover], training: bool
+) -> Tensor:
+    """The effective weight: shape of ``weight``, dtype of ``scores``, differentiable in ``scores`` alone.
 
-    def effective_weight(self, scores: Tensor, weight: Tensor) -> Tensor:
-        result: Tensor = _StraightThrough.apply(scores, weight, self)
-        return result
+    mask: finds the mask of the searched scores, as a new tensor; not called where fused kernels find it themselves.
+    """
+    value: Tensor = _StraightThrough.apply(scores, weight, rule, mask, cover, training)
+    return value
+
+
+def covered(rule: MaskRule, mask: Tensor, weight: Tensor, cover: Optional[Cover]) -> tuple[Tensor, Optional[Tensor]]:
+    """The effective weight from the mask of the searched scores, and the factor that the layout put on it."""
+    whole = mask if cover is None else cover.cover(mask)
+    scale, factor = rule.scale(whole, weight), None if cover is None else cover.factor(whole)
+    value = rule.combine_(whole, weight, scale)
+    return (value if factor is None else value.mul_(factor.to(value))), factor
 
 
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, scores: Tensor, weight: Tensor, rule: TopKRule) -> Tensor:
-        ctx.save_for_backward(scores, weight)
-        ctx.magnitude = rule.magnitude
-        kernels = fused_kernels(scores, weight) if scores.shape == weight.shape else None
-        if kernels is not None:
-            value: Tensor = kernels.effective_weight(
-                scores, weight, rule.kept(scores.numel()), magnitude=rule.magnitude
-            )
+    def forward(
+        ctx: Any,
+        scores: Tensor,
+        weight: Tensor,
+        rule: MaskRule,
+        mask: Callable[[], Tensor],
+        cover: Optional[Cover],
+        training: bool,
+    ) -> Tensor:
+        fused = rule.fused(training) if cover is None and scores.shape == weight.shape else None
+        ctx.rule, ctx.cover, ctx.fused = rule, cover, fused
+        kernels = None if fused is None else fused_kernels(scores, weight)
+        if kernels is not None and fused is not None:
+            ctx.save_for_backward(scores, weight)
+            k = kept_count(fused.keep, scores.numel())
+            value: Tensor = kernels.effective_weight(scores, weight, k, magnitude=fused.magnitude)
             return value
-        return rule.mask(scores).mul_(weight)
+        value, factor = covered(rule, mask(), weight, cover)
+        ctx.save_for_backward(scores, weight, *(() if factor is None else (factor,)))
+        return value
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        scores, weight = ctx.saved_tensors
-        kernels = fused_kernels(scores, weight, grads[0]) if scores.shape == weight.shape else None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Optional[Tensor], ...]:
+        scores, weight, *factors = ctx.saved_tensors
+        others = (None,) * 5
+        kernels = None if ctx.fused is None else fused_kernels(scores, weight, grads[0])
         if kernels is not None:
-            return kernels.grad_scores(grads[0], scores, weight, magnitude=ctx.magnitude), None, None
-        grad = torch.mul(grads[0], weight, out=torch.empty_like(scores, memory_format=torch.contiguous_format))
-        return (_times_sign_(grad, scores) if ctx.magnitude else grad), None, None
-
-
-def _times_sign_(grad: Tensor, scores: Tensor) -> Tensor:
-    """Multiply ``grad`` in place by the sign of ``scores``, a zero's sign being its sign bit."""
-    if grad.device.type != "cpu" or grad.dtype != torch.float32 or not scores.is_contiguous():
-        return grad.mul_(torch.copysign(torch.ones_like(scores), scores))
-    bits = grad.view(-1).numpy().view(np.int32)
-    signs = scores.detach().view(-1).numpy().view(np.int32)
-    scratch = np.empty(min(_BLOCK, bits.size), np.int32)
-    for start in range(0, bits.size, _BLOCK):
-        block = bits[start : start + _BLOCK]
-        part = scratch[: block.size]
-        np.bitwise_and(signs[start : start + _BLOCK], _SIGN_BIT, out=part)
-        np.bitwise_xor(block, part, out=block)
-    return grad
+            return kernels.grad_scores(grads[0], scores, weight, magnitude=ctx.fused.magnitude), *others
+        whole = torch.empty(weight.shape, dtype=scores.dtype, device=scores.device)
+        grad = torch.mul(grads[0], weight, out=whole)
+        if factors:
+            grad.mul_(factors[0].to(grad))
+        if ctx.cover is None:
+            return ctx.rule.times_slope_(grad, scores.detach()), *others
+        grad = ctx.rule.times_slope_(ctx.cover.gather(grad), scores.detach())
+        return ctx.cover.block_(grad), *others

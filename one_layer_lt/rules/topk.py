@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from .straight_through import TopKRule
+from dataclasses import dataclass
+
+from .ranked import RankedRule
 
 
-class TopK(TopKRule):
+@dataclass
+class TopK(RankedRule):
     """Top-k of the score itself; gradient ``g * w``: straight through the selection."""
 
     magnitude = False
+    fusable = True

@@ -7,9 +7,9 @@ import json
 import math
 import mmap
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..config import MaskConfig
-from ..weights import EXISTING, INITS, SharedWeight
+from ..rules import RULES
+from ..rules.biprop import BiProp
+from ..sharing import MASK_TOO
+from ..weights import EXISTING, INITS, MOST_DRAWS, SharedWeight
 from .parts import Contents, Mask, TicketError, WeightSpec
-from .planes import Bits, clean_padding, compress, expand, packed_size
+from .planes import Bits, clean_padding, compress, count_ones, expand, packed_size
 
 FORMAT = "one_layer_lt.ticket"
 VERSION = 1
@@ -30,6 +33,7 @@ _KEY = "ticket"  # the one entry of the metadata
 _NO_DIGEST = "0" * 64
 _MOST_NESTING = 100
 _DENSE_TYPES = {"F32", "F16", "BF16"}
+_LATER = {"options", "rescale", "drop", "lock", "tiles"}  # fields of MaskConfig that older tickets do not have
 
 
 def write(contents: Contents, path: Path) -> None:
@@ -50,11 +54,14 @@ def to_bytes(contents: Contents) -> bytes:
     weights, configs = contents.weights, list(dict.fromkeys(mask.config for mask in contents.masks))
     tensors = {f"dense.{name}": tensor.contiguous() for name, tensor in contents.dense.items()}
     tensors |= {f"weight.{weights.index(spec)}": weight for spec, weight in contents.existing.items()}
-    planes, assets = [], {}
-    for number, group in enumerate(groups(contents.masks)):
-        packed = b"".join(plane.tobytes() for mask in group for plane in mask.planes)
-        coding, tensors[f"planes.{number}"] = _stored(packed)
+    planes: list[dict[str, Any]] = []
+    assets, redraws = {}, {}
+    for packed in streams(contents.masks):
+        coding, tensors[f"planes.{len(planes)}"] = _stored(packed)
         planes.append(coding)
+    for spec, numbers in contents.redraws.items():
+        index = str(weights.index(spec))
+        redraws[index], tensors[f"redraws.{index}"] = _stored(_to_bytes(numbers))
     for name, asset in contents.assets.items():
         assets[name], tensors[f"asset.{name}"] = _stored(asset, huffman_only=False)
     about = {
@@ -62,13 +69,20 @@ def to_bytes(contents: Contents) -> bytes:
         "version": VERSION,
         "digest": _NO_DIGEST,
         "architecture": contents.architecture,
-        "configs": [asdict(config) for config in configs],
-        "weights": [{**asdict(spec), "shape": list(spec.shape)} for spec in weights],
+        "configs": [_without_defaults(config, MaskConfig, _LATER) for config in configs],
+        "weights": [{**_without_defaults(spec, WeightSpec, {"period"}), "shape": list(spec.shape)} for spec in weights],
         "masks": [
-            {"name": mask.name, "weight": weights.index(mask.weight), "config": configs.index(mask.config)}
+            {
+                "name": mask.name,
+                "weight": weights.index(mask.weight),
+                "config": configs.index(mask.config),
+                **({"also": list(mask.also)} if mask.also else {}),
+                **({} if mask.scale is None else {"scale": mask.scale}),
+            }
             for mask in contents.masks
         ],
         "planes": planes,
+        **({"redraws": redraws} if redraws else {}),
         "assets": assets,
     }
     raw = save(tensors, {_KEY: json.dumps(about, separators=(",", ":"), ensure_ascii=True, allow_nan=False)})
@@ -112,7 +126,7 @@ def _about(path: Path, file: Any) -> dict[str, Any]:
         raise TicketError("a safetensors file, but no ticket")
     if about.get("version") != VERSION or type(about["version"]) is not int:
         raise TicketError(f"format version {about.get('version')!r}; this program reads version {VERSION}")
-    if set(about) != known:
+    if set(about) - {"redraws"} != known:
         raise TicketError(f"its metadata must have just {', '.join(sorted(known))}")
     digest = _text(about["digest"], "digest")
     if len(digest) != 64 or digest != _digest(path, digest.encode()):
@@ -149,7 +163,9 @@ def _contents(file: Any, about: Mapping[str, Any]) -> Contents:
     weights = [_weight(entry) for entry in _list(about["weights"], "weights")]
     assets = _mapping(about["assets"], "assets")
     codings = _list(about["planes"], "planes")
+    redraws = _mapping(about.get("redraws", {}), "redraws")
     expected = {f"asset.{name}" for name in assets} | {f"planes.{number}" for number in range(len(codings))}
+    expected |= {f"redraws.{number}" for number in redraws}
     expected |= {f"weight.{number}" for number, spec in enumerate(weights) if spec.init == EXISTING}
     names = set(file.keys())
     for name in sorted(expected - names):
@@ -163,8 +179,15 @@ def _contents(file: Any, about: Mapping[str, Any]) -> Contents:
     for number, spec in enumerate(weights):
         if spec.init == EXISTING:
             existing[spec] = _existing(file, f"weight.{number}", spec)
+    drawn_again = {}
+    for index, coding in redraws.items():
+        if index not in map(str, range(len(weights))) or weights[int(index)].init == EXISTING:
+            raise TicketError(f"lists draws of the random weight {index!r:.20}, which there is none of")
+        drawn = weights[int(index)]
+        drawn_again[drawn] = _redraws(_expanded(file, f"redraws.{index}", coding, 2 * drawn.size), drawn)
     return Contents(
         masks=_masks(file, _list(about["masks"], "masks"), weights, configs, codings),
+        redraws=drawn_again,
         architecture=_mapping(about["architecture"], "architecture"),
         dense={name[len("dense.") :]: file.get_tensor(name) for name in dense},
         existing=existing,
@@ -179,47 +202,101 @@ def _masks(
     configs: Sequence[MaskConfig],
     codings: Sequence[Any],
 ) -> tuple[Mask, ...]:
-    blank = []
-    for entry in entries:
-        entry = _mapping(entry, "a mask", {"name", "weight", "config"})
-        spec = _pick(weights, entry["weight"], "weight")
-        blank.append(Mask(_text(entry["name"], "a mask's name"), spec, _pick(configs, entry["config"], "config"), ()))
-    if not blank or len({mask.name for mask in blank}) < len(blank):
+    blank = [_blank(entry, weights, configs) for entry in entries]
+    names = [name for mask in blank for name in (mask.name, *mask.also)]
+    if not blank or len(set(names)) < len(names):
         raise TicketError("must have masks, each of another module")
     if set(weights) != {mask.weight for mask in blank} or len(set(weights)) < len(weights):
         raise TicketError("lists a random weight twice, or one that no mask uses")
-    grouped = list(groups(blank))
-    if len(grouped) != len(codings):
-        raise TicketError(f"has {len(codings)} tensors of planes, but its masks make {len(grouped)}")
+    made = sum(planes_of(group[0].config) for group in groups(blank))
+    if len(codings) != made:
+        raise TicketError(f"has {len(codings)} tensors of planes, but its masks make {made}")
     filled: dict[str, Mask] = {}
-    for number, (group, coding) in enumerate(zip(grouped, codings)):
-        name = f"planes.{number}"
-        size = sum(packed_size(mask.size) * mask.rule.planes for mask in group)
-        if _size(coding, name) != size:
-            raise TicketError(f"{name} is of {coding['size']} bytes, but its masks take {size:,}")
-        packed: Bits = np.frombuffer(_expanded(file, name, coding), np.uint8)
-        for mask in group:
-            length, planes = packed_size(mask.size), mask.rule.planes
-            parts = tuple(packed[at * length : (at + 1) * length] for at in range(planes))
-            packed = packed[planes * length :]
-            filled[mask.name] = _checked(Mask(mask.name, mask.weight, mask.config, parts))
+    number = 0
+    for group in groups(blank):
+        lengths: list[Any] = [None] * len(group)  # of the next plane; of the first one not known yet
+        found: list[list[Bits]] = [[] for _ in group]
+        for plane in range(planes_of(group[0].config)):
+            name = f"planes.{number}"
+            if plane == 0:
+                _check_claims(group, _size(codings[number], name))
+                lengths = [_searched(mask) for mask in group]
+            size = sum(map(packed_size, lengths))
+            if _size(codings[number], name) != size:
+                raise TicketError(f"{name} is of {codings[number]['size']} bytes, but its masks take {size:,}")
+            packed: Bits = np.frombuffer(_expanded(file, name, codings[number]), np.uint8)
+            for at, (mask, length) in enumerate(zip(group, lengths)):
+                part, packed = packed[: packed_size(length)], packed[packed_size(length) :]
+                if not clean_padding(part, length):
+                    raise TicketError(f"the mask of {mask.name} has bits after its end")
+                found[at].append(part)
+                lengths[at] = count_ones(part)
+            number += 1
+        for mask, planes in zip(group, found):
+            filled[mask.name] = _checked(replace(mask, planes=tuple(planes)))
     return tuple(filled[mask.name] for mask in blank)
 
 
+def _blank(entry: Any, weights: Sequence[WeightSpec], configs: Sequence[MaskConfig]) -> Mask:
+    """A mask as the metadata describes it, without its planes."""
+    entry = _mapping(entry, "a mask", {"name", "weight", "config"}, {"also", "scale"})
+    spec, config = _pick(weights, entry["weight"], "weight"), _pick(configs, entry["config"], "config")
+    name, scale = _text(entry["name"], "a mask's name"), entry.get("scale")
+    also = tuple(_text(other, "a mask's name") for other in _list(entry.get("also", []), "a mask's other names"))
+    if also and config.share != MASK_TOO:
+        raise TicketError(f"the mask of {name} is of other modules too, though share is {config.share}")
+    if (scale is not None) != issubclass(RULES[config.rule], BiProp):
+        raise TicketError(
+            f"the mask of {name} has the scale {scale!r:.20}, which its rule {config.rule} does not go with"
+        )
+    if scale is not None and not (type(scale) is float and math.isfinite(scale) and scale >= 0):
+        raise TicketError(f"the mask of {name} cannot have the scale {scale!r:.20}")
+    return Mask(name, spec, config, (), also, scale)
+
+
+def _check_claims(group: Sequence[Mask], size: int) -> None:
+    """Patterns of frozen weights are drawn to learn how many are left: first, whether the planes can be of so many."""
+    searched = 0.0
+    for mask in group:
+        share = 1 - mask.config.drop - mask.config.lock
+        if share == 1:
+            continue
+        searched += share * mask.weight.size / math.prod(mask.config.tiles)
+    if searched > 16 * size + 1024 * len(group):
+        raise TicketError(f"has masks of about {round(searched):,} weights in {size:,} bytes")
+
+
+def _searched(mask: Mask) -> int:
+    try:
+        return mask.size
+    except ValueError as error:
+        raise TicketError(str(error)) from None
+
+
 def _checked(mask: Mask) -> Mask:
-    if not all(clean_padding(plane, mask.size) for plane in mask.planes):
-        raise TicketError(f"the mask of {mask.name} has bits after its end")
     promised, kept = mask.rule.kept(mask.size), mask.kept
     if promised is not None and kept != promised:
         raise TicketError(f"the mask of {mask.name} keeps {kept:,} of {mask.size:,} weights, not {promised:,}")
     return mask
 
 
+def planes_of(config: MaskConfig) -> int:
+    """How many planes the masks of a configuration have."""
+    return config.new_rule().planes
+
+
+def streams(masks: Sequence[Mask]) -> Iterator[bytes]:
+    """What is stored as one tensor each: of all masks of a group the first planes, then the second, and so on."""
+    for group in groups(masks):
+        for plane in range(planes_of(group[0].config)):
+            yield b"".join(mask.planes[plane].tobytes() for mask in group)
+
+
 def groups(masks: Sequence[Mask]) -> Iterator[list[Mask]]:
-    """Masks of one rule and keep ratio: alike in statistics, they are stored as one."""
-    found: dict[tuple[str, float], list[Mask]] = {}
+    """Masks of one rule, with its keep ratio and options: alike in statistics, they are stored as one."""
+    found: dict[tuple[object, ...], list[Mask]] = {}
     for mask in masks:
-        found.setdefault((mask.config.rule, mask.config.keep), []).append(mask)
+        found.setdefault((mask.config.rule, mask.config.keep, mask.config.options), []).append(mask)
     return iter(found.values())
 
 
@@ -235,8 +312,32 @@ def _size(coding: Any, name: str) -> int:
     return size
 
 
-def _expanded(file: Any, name: str, coding: Any) -> bytes:
+def _without_defaults(value: Any, kind: Any, later: Collection[str]) -> dict[str, Any]:
+    """The fields of a dataclass, but for those that came ``later`` and hold their defaults."""
+    plain = {
+        field.name for field in fields(kind) if field.name in later and getattr(value, field.name) == field.default
+    }
+    return {name: part for name, part in asdict(value).items() if name not in plain}
+
+
+def _to_bytes(numbers: Tensor) -> bytes:
+    """Numbers of draws: the low byte of each, then the high bytes."""
+    words = numbers.flatten().numpy().astype(np.uint16)
+    return (words & 0xFF).astype(np.uint8).tobytes() + (words >> 8).astype(np.uint8).tobytes()
+
+
+def _redraws(raw: bytes, spec: WeightSpec) -> Tensor:
+    low, high = np.frombuffer(raw, np.uint8).reshape(2, spec.size).astype(np.int16)
+    numbers = torch.from_numpy(low | (high << 8)).view(spec.shape)
+    if bool((numbers < 0).any()):
+        raise TicketError(f"{spec.name} has draws of more than {MOST_DRAWS}")
+    return numbers
+
+
+def _expanded(file: Any, name: str, coding: Any, expected: int | None = None) -> bytes:
     size = _size(coding, name)
+    if expected is not None and size != expected:
+        raise TicketError(f"{name} is of {size:,} bytes, and should be of {expected:,}")
     part = file.get_slice(name)
     if part.get_dtype() != "U8" or len(part.get_shape()) != 1:
         raise TicketError(f"{name} must be a row of bytes")
@@ -261,6 +362,8 @@ def _config(entry: Any) -> MaskConfig:
     entry = _mapping(entry, "a config")
     if not set(entry) <= known:
         raise TicketError(f"a config has {', '.join(sorted(set(entry) - known))}, which this version does not know")
+    if isinstance(entry.get("tiles"), list):
+        entry = {**entry, "tiles": tuple(entry["tiles"])}
     try:
         return MaskConfig(**entry)
     except (ValueError, TypeError, OverflowError) as error:
@@ -268,8 +371,8 @@ def _config(entry: Any) -> MaskConfig:
 
 
 def _weight(entry: Any) -> WeightSpec:
-    names = {field.name for field in fields(WeightSpec)}
-    entry = _mapping(entry, "a random weight", names)
+    names = {field.name for field in fields(WeightSpec)} - {"period"}
+    entry = _mapping(entry, "a random weight", names, {"period"})
     shape, scale, seed = _list(entry["shape"], "a shape"), entry["scale"], entry["seed"]
     if not 2 <= len(shape) <= 8 or any(type(size) is not int or not 0 < size < 2**31 for size in shape):
         raise TicketError(f"{shape!r} is not a weight's shape")
@@ -278,7 +381,10 @@ def _weight(entry: Any) -> WeightSpec:
     if entry["init"] not in [*INITS, EXISTING]:
         raise TicketError(f"unknown init {entry['init']!r}; known are {', '.join(INITS)}")
     name, digest = _text(entry["name"], "a random weight's name"), _text(entry["digest"], "a digest")
-    return WeightSpec(name, tuple(shape), entry["init"], seed, scale, digest)
+    period = entry.get("period", 0)
+    if type(period) is not int or not 0 <= period < 2**31:
+        raise TicketError(f"the random weight {name} cannot have the period {period!r:.20}")
+    return WeightSpec(name, tuple(shape), entry["init"], seed, scale, digest, period)
 
 
 def _pick(choices: Sequence[Any], index: Any, what: str) -> Any:
@@ -299,8 +405,8 @@ def _list(value: Any, what: str) -> list[Any]:
     return value
 
 
-def _mapping(value: Any, what: str, keys: set[str] | None = None) -> dict[str, Any]:
-    if not isinstance(value, dict) or (keys is not None and set(value) != keys):
+def _mapping(value: Any, what: str, keys: set[str] | None = None, optional: Collection[str] = ()) -> dict[str, Any]:
+    if not isinstance(value, dict) or (keys is not None and set(value) - set(optional) != keys):
         detail = f" of {', '.join(sorted(keys))}" if keys else ""
         raise TicketError(f"{what} must be an object{detail}, not {value!r:.60}")
     return value

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ..convert import masked_modules, masked_weight, scores_of
-from ..weights import EXISTING, SharedWeight, draw
+from ..parametrization import MaskedWeight
+from ..sharing import MASK_TOO
+from ..weights import EXISTING, SharedWeight
 from .parts import Contents, Mask, TicketError, WeightSpec
-from .planes import pack, unpack
+from .planes import pack
 from .pool import WeightPool
 
 _DENSE_TYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -28,24 +30,47 @@ def contents_of(
     Raises ``ValueError`` where nothing is masked, a random weight is no longer what its seed gives, or a tensor to be
     stored is neither float32 nor a half of it.
     """
-    masks: dict[nn.Parameter, Mask] = {}
+    groups: dict[nn.Parameter, list[tuple[str, MaskedWeight]]] = {}
+    for name, module in masked_modules(model):
+        groups.setdefault(scores_of(module), []).append((name, masked_weight(module)))
+    if not groups:
+        raise ValueError("nothing to save: the model has no masked weights")
+    redraws = _redraws({scores: users[0][1] for scores, users in groups.items()})
     specs: dict[SharedWeight, WeightSpec] = {}
     existing: dict[WeightSpec, Tensor] = {}
-    for name, module in masked_modules(model):
-        masked, scores = masked_weight(module), scores_of(module)
-        if scores in masks:
-            continue
+    masks = []
+    for scores, users in groups.items():
+        name, masked = users[0]
         if masked.shared not in specs:
-            spec = specs[masked.shared] = _spec(masked.shared)
+            spec = specs[masked.shared] = _spec(masked.shared, redraws.get(masked.shared))
             if spec.init == EXISTING:
                 existing[spec] = _copied(spec.name, masked.shared.weight).float()
-        values = masked.mask(scores.detach()).float().cpu().flatten().numpy()
-        planes = tuple(pack(plane) for plane in masked.rule.to_planes(values))
-        masks[scores] = Mask(name, specs[masked.shared], masked.config, planes)
-    if not masks:
-        raise ValueError("nothing to save: the model has no masked weights")
-    dense = {name: _copied(name, tensor) for name, tensor, implied in _dense(model, set(masks)) if not implied}
-    return Contents(tuple(masks.values()), dict(architecture or {}), dense, existing, dict(assets or {}))
+        # Modules that are tied for their mask alone are not tied in the model that the ticket fills.
+        also = tuple(other for other, _ in users[1:]) if masked.config.share == MASK_TOO else ()
+        masks.append(_mask(name, also, masked, scores.detach(), specs[masked.shared]))
+    dense = {name: _copied(name, tensor) for name, tensor, implied in _dense(model, set(groups)) if not implied}
+    drawn_again = {specs[shared]: numbers for shared, numbers in redraws.items()}
+    return Contents(tuple(masks), dict(architecture or {}), dense, existing, drawn_again, dict(assets or {}))
+
+
+def _mask(name: str, also: tuple[str, ...], masked: MaskedWeight, scores: Tensor, spec: WeightSpec) -> Mask:
+    if masked.together is not None:
+        masked.together.forget()
+    searched = masked.searched_mask(scores, training=False)
+    scale = masked.rule.scale(masked.layout.cover(searched), masked.shared.weight)
+    planes = masked.rule.to_planes(searched.float().cpu().flatten().numpy())
+    factor = None if scale is None else float(scale)
+    return Mask(name, spec, masked.config, tuple(pack(plane) for plane in planes), also, factor)
+
+
+def _redraws(users: Mapping[nn.Parameter, MaskedWeight]) -> dict[SharedWeight, Tensor]:
+    """Of each random weight that was drawn again, the number of the draw of each element that any mask keeps."""
+    found: dict[SharedWeight, Tensor] = {}
+    for scores, masked in users.items():
+        if masked.shared.draws:
+            kept = masked.mask(scores.detach()) != 0
+            found[masked.shared] = found[masked.shared] | kept if masked.shared in found else kept
+    return {shared: (shared.redraws * kept).cpu() for shared, kept in found.items()}
 
 
 def fill_(model: nn.Module, contents: Contents, pool: WeightPool | None = None) -> nn.Module:
@@ -56,10 +81,18 @@ def fill_(model: nn.Module, contents: Contents, pool: WeightPool | None = None) 
     model's tensors are not the ticket's.
     """
     pool = WeightPool() if pool is None else pool  # an empty one is false
-    slots, masks = _slots(model), {_joined(mask.name, "weight"): mask for mask in contents.masks}
+    slots = _slots(model)
+    masks = {_joined(mask.name, "weight"): mask for mask in contents.masks}
+    first = {name: key for key, slot in slots.items() for name in slot.names}
+    for mask in contents.masks:
+        for name in (_joined(other, "weight") for other in mask.also):
+            masks.setdefault(first.get(name, name), mask)
     _check(slots, masks, contents.dense)
     weights = {spec: contents.existing.get(spec) for spec in contents.weights}
-    drawn = {spec: pool.get(spec) if weight is None else weight for spec, weight in weights.items()}
+    drawn = {
+        spec: pool.get(spec, contents.redraws.get(spec)) if weight is None else weight
+        for spec, weight in weights.items()
+    }
     with torch.no_grad():
         for name, slot in slots.items():
             tensor = slot.allocated()
@@ -79,6 +112,7 @@ class _Slot:
     """A tensor of a model, and all the places that hold it."""
 
     tensor: Tensor
+    names: list[str]
     places: list[tuple[nn.Module, str]]
 
     def allocated(self) -> Tensor:
@@ -106,7 +140,9 @@ def _slots(model: nn.Module) -> dict[str, _Slot]:
             if tensor is None:
                 continue
             name = _joined(prefix, attribute)
-            found.setdefault(id(tensor), (name, _Slot(tensor, [])))[1].places.append((module, attribute))
+            slot = found.setdefault(id(tensor), (name, _Slot(tensor, [], [])))[1]
+            slot.names.append(name)
+            slot.places.append((module, attribute))
     return dict(found.values())
 
 
@@ -128,28 +164,44 @@ def _check(slots: Mapping[str, _Slot], masks: Mapping[str, Mask], dense: Mapping
 
 
 def _effective_(out: Tensor, mask: Mask, weight: Tensor) -> None:
-    values = torch.from_numpy(mask.rule.from_planes([unpack(plane, mask.size) for plane in mask.planes]))
-    if out.dtype == weight.dtype and out.is_contiguous() and out.device == weight.device:
-        torch.mul(weight.view(-1), values, out=out.view(-1))
-    else:
-        out.copy_((weight.view(-1) * values).view(weight.shape))
+    plain = out.dtype == weight.dtype and out.is_contiguous() and out.device == weight.device
+    values = mask.values()
+    factor = mask.layout.factor(values)
+    effective = out.copy_(values) if plain else values.to(weight.dtype)
+    effective = mask.rule.combine_(effective, weight, None if mask.scale is None else torch.tensor(mask.scale))
+    if factor is not None:
+        effective.mul_(factor)
+    if effective is not out:
+        out.copy_(effective)
 
 
-def _spec(shared: SharedWeight) -> WeightSpec:
+def _spec(shared: SharedWeight, redraws: Tensor | None) -> WeightSpec:
     """The spec of a random weight, with the digest of its float32 values, whatever its type and device now."""
     name, shape = shared.name, tuple(shared.weight.shape)
     weight = shared.weight.detach().cpu().float()
     if shared.init != EXISTING:
-        weight = draw(shape, shared.init, seed=shared.seed, name=name, scale=shared.scale)
-        if not torch.equal(weight.to(shared.weight), shared.weight):
+        drawn = _drawn(shared, shared.redraws.cpu() if shared.draws else None)
+        if not torch.equal(drawn.weight.to(shared.weight), shared.weight):
             raise ValueError(f"the random weight {name} is no longer what its seed gives: something has changed it")
+        weight = drawn.weight if redraws is None else _drawn(shared, redraws).weight
     digest = SharedWeight.of(weight, name=name).digest()
-    return WeightSpec(name, shape, shared.init, shared.seed, float(shared.scale), digest)
+    return WeightSpec(name, shape, shared.init, shared.seed, float(shared.scale), digest, shared.period)
+
+
+def _drawn(like: SharedWeight, redraws: Tensor | None) -> SharedWeight:
+    """The random weight drawn once more, in float32 on CPU."""
+    shape, again = tuple(like.weight.shape), redraws is not None
+    drawn = SharedWeight(
+        shape, like.init, seed=like.seed, name=like.name, scale=like.scale, period=like.period, redrawn=again
+    )
+    if redraws is not None:
+        drawn.restore(redraws)
+    return drawn
 
 
 def _dense(model: nn.Module, scores: Collection[nn.Parameter]) -> Iterator[tuple[str, Tensor, bool]]:
     """(name, tensor, whether a ticket may leave it out) of all that is neither scores nor a random weight."""
-    frozen = {id(masked_weight(module).shared.weight) for _, module in masked_modules(model)}
+    frozen = {id(buffer) for _, module in masked_modules(model) for buffer in masked_weight(module).shared.buffers()}
     for name, slot in _slots(model).items():
         tensor = slot.tensor
         if tensor in scores or id(tensor) in frozen:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..config import MaskConfig
-from ..rules import RULES, MaskRule
-from .planes import Bits, count_ones
+from ..layout import Layout
+from ..rules import MaskRule
+from .planes import Bits, count_ones, unpack
 
 
 class TicketError(ValueError):
@@ -20,7 +23,10 @@ class TicketError(ValueError):
 
 @dataclass(frozen=True)
 class WeightSpec:
-    """A random weight as a ticket names it: what it is drawn from, and the digest that the draw must have."""
+    """A random weight as a ticket names it: what it is drawn from, and the digest that the draw must have.
+
+    period: after how many elements it repeats; 0: never.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -28,6 +34,7 @@ class WeightSpec:
     seed: int
     scale: float
     digest: str
+    period: int = 0
 
     @property
     def size(self) -> int:
@@ -36,25 +43,52 @@ class WeightSpec:
 
 @dataclass(frozen=True)
 class Mask:
-    """The mask of the module ``name``: bit planes, packed eight to a byte, over the random weight ``weight``."""
+    """The mask of the module ``name``, over the random weight ``weight``.
+
+    planes: bits, packed eight to a byte: one for each searched weight, and in later planes one for each 1 of the plane
+        before. also: other modules that have the same mask. scale: the rule's factor on the whole tensor, if any.
+    """
 
     name: str
     weight: WeightSpec
     config: MaskConfig
     planes: tuple[Bits, ...]
+    also: tuple[str, ...] = ()
+    scale: float | None = None
 
-    @property
+    @cached_property
+    def layout(self) -> Layout:
+        return Layout(self.config, self.weight.shape, self.name)
+
+    @cached_property
     def rule(self) -> MaskRule:
-        return RULES[self.config.rule](self.config.keep)
+        return self.layout.new_rule()
 
     @property
     def size(self) -> int:
-        return self.weight.size
+        """How many weights are searched: the bits of the first plane."""
+        return self.layout.searched
+
+    @property
+    def lengths(self) -> list[int]:
+        """How many bits each plane has."""
+        return [self.size, *map(count_ones, self.planes[:-1])]
 
     @property
     def kept(self) -> int:
-        """How many weights the mask keeps."""
+        """How many of the searched weights the mask keeps."""
         return count_ones(self.planes[0])
+
+    @property
+    def kept_in_all(self) -> int:
+        """How many weights of the whole tensor the mask keeps."""
+        locked = 0 if self.layout.locked is None else self.layout.locked.numel()
+        return (self.kept + locked) * math.prod(self.config.tiles)
+
+    def values(self) -> Tensor:
+        """The whole mask: small integers, of the weight's shape."""
+        planes = [unpack(plane, length) for plane, length in zip(self.planes, self.lengths)]
+        return self.layout.cover(torch.from_numpy(self.rule.from_planes(planes)))
 
 
 @dataclass(frozen=True)
@@ -65,6 +99,7 @@ class Contents:
     masks: in the order of the model's modules; tied modules once.
     dense: trained or fixed tensors that no seed gives, by their names in the model.
     existing: the frozen weights that were not drawn but found (init ``existing``).
+    redraws: of random weights that were drawn again, which draw each element is of (int16).
     assets: files that running it takes: a tokenizer, dictionaries.
     """
 
@@ -72,6 +107,7 @@ class Contents:
     architecture: Mapping[str, Any] = field(default_factory=dict)
     dense: Mapping[str, Tensor] = field(default_factory=dict)
     existing: Mapping[WeightSpec, Tensor] = field(default_factory=dict)
+    redraws: Mapping[WeightSpec, Tensor] = field(default_factory=dict)
     assets: Mapping[str, bytes] = field(default_factory=dict)
 
     @property

@@ -18,11 +18,26 @@ class WeightPool:
         self._drawn: dict[tuple[object, ...], SharedWeight] = {}
         self._digests: dict[tuple[object, ...], str] = {}
 
-    def get(self, spec: WeightSpec) -> Tensor:
-        """The random weight that ``spec`` names. Raises ``TicketError`` where this platform draws another one."""
-        key = (spec.name, spec.shape, spec.init, spec.seed, spec.scale)
+    def get(self, spec: WeightSpec, redraws: Tensor | None = None) -> Tensor:
+        """The random weight that ``spec`` names, with the ``redraws`` that a ticket lists.
+
+        Raises ``TicketError`` where this platform draws another one.
+        """
+        key: tuple[object, ...] = (spec.name, spec.shape, spec.init, spec.seed, spec.scale, spec.period)
+        if redraws is not None:
+            key = (*key, spec.digest)
         if key not in self._drawn:
-            drawn = SharedWeight(spec.shape, spec.init, seed=spec.seed, name=spec.name, scale=spec.scale)
+            drawn = SharedWeight(
+                spec.shape,
+                spec.init,
+                seed=spec.seed,
+                name=spec.name,
+                scale=spec.scale,
+                period=spec.period,
+                redrawn=redraws is not None,
+            )
+            if redraws is not None:
+                drawn.restore(redraws)
             self._drawn[key], self._digests[key] = drawn, drawn.digest()
         if self._digests[key] != spec.digest:
             raise TicketError(

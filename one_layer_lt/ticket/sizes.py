@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..sharing import SHARES
-from .encoding import groups, to_bytes
+from .encoding import groups, planes_of, streams, to_bytes
 from .parts import Contents, Mask
-from .planes import compress, entropy
+from .planes import compress, count_ones, entropy
 
 
 @dataclass(frozen=True)
@@ -55,33 +55,41 @@ def sizes(contents: Contents) -> Sizes:
     """Measure a ticket. Needs none of its random weights."""
     stored: dict[str, float] = {}  # bytes of each mask: its share of what is stored as one
     masks = 0
+    coded = iter([(len(compress(packed)[1]), len(packed)) for packed in streams(contents.masks)])
     for group in groups(contents.masks):
-        packed = b"".join(plane.tobytes() for mask in group for plane in mask.planes)
-        coded = len(compress(packed)[1])
-        masks += coded
-        for mask in group:
-            stored[mask.name] = coded * sum(plane.size for plane in mask.planes) / len(packed)
+        for plane in range(planes_of(group[0].config)):
+            size, whole = next(coded)
+            masks += size
+            for mask in group:
+                part = size * mask.planes[plane].size / max(whole, 1)
+                stored[mask.name] = stored.get(mask.name, 0.0) + part
     kinds: dict[tuple[object, ...], list[Mask]] = {}
     for mask in contents.masks:
         kinds.setdefault((_kind(mask.name), mask.weight.shape), []).append(mask)
     dense: dict[tuple[str, tuple[int, ...]], list[Tensor]] = {}
     for name, tensor in contents.dense.items():
         dense.setdefault((_kind(name), tuple(tensor.shape)), []).append(tensor)
-    weights = sum(mask.size for mask in contents.masks) + sum(tensor.numel() for tensor in contents.dense.values())
+    weights = sum(mask.weight.size * (1 + len(mask.also)) for mask in contents.masks)
+    weights += sum(tensor.numel() for tensor in contents.dense.values())
     return Sizes(
         masked=tuple(_masked(masks, stored) for masks in kinds.values()),
         unmasked=tuple(_unmasked(name, tensors) for (name, _), tensors in dense.items()),
         masks=masks,
-        bound=sum(entropy(mask.size, mask.kept) for mask in contents.masks) / 8,
+        bound=sum(map(_bound, contents.masks)) / 8,
         assets=sum(len(compress(asset, huffman_only=False)[1]) for asset in contents.assets.values()),
         file=len(to_bytes(contents)),
         dense=4 * weights,
     )
 
 
+def _bound(mask: Mask) -> float:
+    """Bits that a mask takes at least, given how many 1s each of its planes has."""
+    return sum(entropy(length, count_ones(plane)) for length, plane in zip(mask.lengths, mask.planes))
+
+
 def _masked(masks: Sequence[Mask], stored: dict[str, float]) -> Kind:
-    weights, size = sum(mask.size for mask in masks), sum(stored[mask.name] for mask in masks)
-    kept = sum(mask.kept for mask in masks)
+    weights, size = sum(mask.weight.size for mask in masks), sum(stored[mask.name] for mask in masks)
+    kept = sum(mask.kept_in_all for mask in masks)
     return Kind(_kind(masks[0].name), len(masks), masks[0].weight.shape, weights, kept, 8 * size / weights, size)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from fairseq.checkpoint_utils import load_checkpoint_to_cpu
 
 import fairseq_plugins  # noqa: F401  allows the types in fairseq's checkpoints
-from one_layer_lt.rules import EdgePopup
+from one_layer_lt.rules.edge_popup import EdgePopup
 from scripts.bench.timing import Row
 from scripts.score import ROOT
 

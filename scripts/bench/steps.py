@@ -19,8 +19,7 @@ from fairseq.trainer import Trainer
 from torch import nn
 
 import fairseq_plugins  # noqa: F401  registers the model
-from one_layer_lt import MaskConfig, mask_
-from one_layer_lt.rules import EdgePopup
+from one_layer_lt import MaskConfig, mask_, masked_weight, scores_of
 from scripts.bench.published import SortedLinear
 from scripts.bench.timing import Row, in_process, interleaved
 
@@ -127,13 +126,13 @@ def rows() -> Iterator[Row]:
 
 
 def _selection() -> Row:
-    scores, weight = torch.randn(2, 1024, 4096)
+    layer = _masked(nn.Linear(4096, 1024, bias=False))[0]
+    masked, scores = masked_weight(layer), scores_of(layer)
     source, target = np.ones((2, 4 * scores.numel()), np.float32)
-    rule = EdgePopup(0.5)
 
     def apply() -> None:
         with torch.no_grad():
-            rule.effective_weight(scores, weight)
+            masked(scores)
 
     times = interleaved({"apply": apply, "copy": lambda: np.copyto(target, source)}, 31)
     detail = {"milliseconds": {name: round(1e3 * taken, 2) for name, taken in times.items()}}
@@ -169,8 +168,10 @@ def _block(width: int, layer: Callable[[int, int], nn.Module]) -> nn.Module:
     return nn.Sequential(layer(width, 4 * width), nn.ReLU(), layer(4 * width, width))
 
 
-def _masked(layer: nn.Module) -> nn.Module:
-    return mask_(nn.Sequential(layer), MaskConfig(share="none"))
+def _masked(layer: nn.Module) -> nn.Sequential:
+    sequence = nn.Sequential(layer)
+    mask_(sequence, MaskConfig(share="none"))
+    return sequence
 
 
 def _layer_steps(layers: dict[str, nn.Module], width: int) -> dict[str, float]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Any, Callable
 
 import pytest
 import torch
 from hypothesis import settings
 from torch import Tensor, nn
 
-from one_layer_lt.rules.straight_through import TopKRule
+from one_layer_lt import parametrization
+from one_layer_lt.rules import MaskRule
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
@@ -97,13 +98,13 @@ def new_model() -> Callable[[str], tuple[nn.Module, Tensor]]:
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """The shapes of the effective weights that are computed during the test, in order."""
     shapes: list[tuple[int, ...]] = []
-    compute = TopKRule.effective_weight
+    compute = parametrization.effective_weight
 
-    def counting(self: TopKRule, scores: Tensor, weight: Tensor) -> Tensor:
+    def counting(rule: MaskRule, scores: Tensor, *others: Any, **how: Any) -> Tensor:
         shapes.append(tuple(scores.shape))
-        return compute(self, scores, weight)
+        return compute(rule, scores, *others, **how)
 
-    monkeypatch.setattr(TopKRule, "effective_weight", counting)
+    monkeypatch.setattr(parametrization, "effective_weight", counting)
     return shapes
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 
 from fairseq_plugins.archs import SIZES
-from one_layer_lt import fold_, masked_modules, masked_weight, scores_of, summarize
+from one_layer_lt import fold_, masked_modules, masked_weight, parametrization, scores_of, summarize
 
 from .running import batch, build, load_model, train
 
@@ -76,10 +77,14 @@ def test_only_scores_learn(corpus: Path) -> None:
 
 def test_each_effective_weight_is_computed_once_a_forward_pass(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = build(corpus)
-    rule = type(masked_weight(model.decoder.embed_tokens).rule)
     calls: list[int] = []
-    original = rule.effective_weight
-    monkeypatch.setattr(rule, "effective_weight", lambda self, s, w: calls.append(id(s)) or original(self, s, w))
+    original = parametrization.effective_weight
+
+    def counting(rule: Any, scores: Any, *others: Any, **how: Any) -> Any:
+        calls.append(id(scores))
+        return original(rule, scores, *others, **how)
+
+    monkeypatch.setattr(parametrization, "effective_weight", counting)
     model.train()
     model(**batch())
     assert len(calls) == len(set(calls)) == 34
@@ -156,7 +161,7 @@ def test_named_sizes() -> None:
             found = [getattr(args, f"{side}_{part}") for part in ("embed_dim", "ffn_embed_dim", "attention_heads")]
             assert [*found, getattr(args, f"{side}_layers")] == [width, ffn, heads, layers]
         assert args.share_decoder_input_output_embed
-        assert (args.keep, args.mask_rule, args.share, args.embeddings) == (0.5, "edge_popup", "layer", "masked")
+        assert (args.keep, args.mask_rule, args.share, args.embeddings) == (None, "edge_popup", "layer", "masked")
 
 
 def _vectors(path: Path, words: list[str], width: int = 16) -> Path:

@@ -1,0 +1,108 @@
+"""From the scores that are searched to the mask of a whole tensor, and from its gradient back to the scores."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .config import MaskConfig
+from .rules import MaskRule
+from .selection import kept_count
+from .weights import draw_words
+
+
+class Layout:
+    """Which weights of one tensor a mask is searched for, and how it covers the whole.
+
+    shape: the weight's. scores_shape: the scores': one tile of the weight. searched: how many of them are searched;
+    the others are dropped or locked by a pattern, a function of the seed and the tensor's name.
+    """
+
+    def __init__(self, config: MaskConfig, shape: tuple[int, ...], name: str) -> None:
+        rows, columns = config.tiles
+        if shape[0] % rows or shape[1] % columns:
+            raise ValueError(f"{name}: a weight of shape {shape} does not divide into {rows} x {columns} equal tiles")
+        self.config, self.shape, self.name = config, tuple(shape), name
+        self.scores_shape = tile_shape(self.shape, config)
+        self.free: Tensor | None = None
+        self.locked: Tensor | None = None
+        if config.drop or config.lock:
+            self.free, self.locked = _pattern(config, math.prod(self.scores_shape), name)
+        self.searched = math.prod(self.scores_shape) if self.free is None else self.free.numel()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the mask is that of the scores as they stand."""
+        return self.free is None and self.config.tiles == (1, 1) and self.config.rescale == "none"
+
+    def new_rule(self) -> MaskRule:
+        """The rule for the searched scores: locked weights count as kept."""
+        keep = None
+        if self.config.keep is not None and self.locked is not None:
+            wanted = kept_count(self.config.keep, math.prod(self.scores_shape)) - self.locked.numel()
+            keep = min(max(wanted, 0), self.searched) / max(self.searched, 1)
+        rule = self.config.new_rule(keep)
+        rule.at.name = self.name
+        return rule
+
+    def search(self, scores: Tensor) -> Tensor:
+        """The searched ones of the scores: themselves, or shape (searched,)."""
+        return scores if self.free is None else scores.reshape(-1)[self.free.to(scores.device)]
+
+    def cover(self, mask: Tensor) -> Tensor:
+        """The whole mask, of the weight's shape, from that of the searched scores (of any shape)."""
+        if self.free is not None and self.locked is not None:
+            whole = mask.new_zeros(math.prod(self.scores_shape))
+            whole[self.free.to(mask.device)] = mask.reshape(-1)
+            whole[self.locked.to(mask.device)] = 1
+            mask = whole
+        mask = mask.reshape(self.scores_shape)
+        return mask if self.config.tiles == (1, 1) else mask.repeat(*self.config.tiles, *(1 for _ in self.shape[2:]))
+
+    def gather(self, grad: Tensor) -> Tensor:
+        """The gradient of the scores from that of the mask: summed over tiles. Shape: the scores'."""
+        if self.config.tiles == (1, 1):
+            return grad
+        rows, columns = self.config.tiles
+        height, width, *kernel = self.scores_shape
+        return grad.reshape(rows, height, columns, width, *kernel).sum((0, 2))
+
+    def block_(self, grad: Tensor) -> Tensor:
+        """Clear the gradient where nothing is searched, in place."""
+        if self.free is None:
+            return grad
+        free = self.free.to(grad.device)
+        kept = grad.view(-1)[free]
+        grad.zero_().view(-1)[free] = kept
+        return grad
+
+    def factor(self, mask: Tensor) -> Tensor | None:
+        """What the effective weight is multiplied by: all weights over kept ones, by ``rescale``; float32."""
+        how = self.config.rescale
+        if how == "none":
+            return None
+        kept = mask != 0
+        if how == "tensor":
+            return kept.numel() / kept.sum().clamp(min=1).float()
+        across = tuple(dim for dim in range(kept.dim()) if dim != (0 if how == "row" else 1))
+        size = math.prod(self.shape[dim] for dim in across)
+        return size / kept.sum(across, keepdim=True).clamp(min=1).float()
+
+
+def tile_shape(shape: tuple[int, ...], config: MaskConfig) -> tuple[int, ...]:
+    """The shape of the scores for a weight of ``shape``."""
+    rows, columns = config.tiles
+    return (shape[0] // rows, shape[1] // columns, *shape[2:])
+
+
+def _pattern(config: MaskConfig, n: int, name: str) -> tuple[Tensor, Tensor]:
+    """The indices of the searched and of the locked ones of ``n`` weights: int64, ascending."""
+    words = draw_words(n, seed=config.seed, name=f"frozen:{name}")
+    dropped, locked = round(config.drop * 2**32), round(config.lock * 2**32)
+    is_locked = (words >= dropped) & (words < dropped + locked)
+    free = (words >= dropped + locked).nonzero()[0]
+    if free.size == 0:
+        raise ValueError(f"{name}: drop and lock leave none of its {n} weights to search")
+    return torch.from_numpy(free), torch.from_numpy(is_locked.nonzero()[0])

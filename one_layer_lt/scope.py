@@ -1,0 +1,51 @@
+"""Tensors whose scores are ranked together: one threshold for all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from torch import Tensor, nn
+
+from .rules import RankedRule
+
+if TYPE_CHECKING:
+    from .parametrization import MaskedWeight
+
+
+class Together:
+    """The masks of several tensors under one keep ratio, found at once and kept until scores may have changed.
+
+    ``members``: (masked weight, the module whose parameter holds its scores).
+    """
+
+    def __init__(self) -> None:
+        self.members: list[tuple[MaskedWeight, nn.Module]] = []
+        self._masks: dict[str, Tensor] = {}
+        self._key: tuple[object, ...] | None = None
+
+    def add(self, masked: MaskedWeight, module: nn.Module) -> None:
+        """Rank the tensor with the others."""
+        masked.together = self
+        self.members.append((masked, module))
+
+    def mask(self, masked: MaskedWeight, training: bool) -> Tensor:
+        """The mask of one member, in the shape of its scores: a new tensor."""
+        scores = [module.get_parameter("parametrizations.weight.original") for _, module in self.members]
+        rule = cast(RankedRule, masked.rule)
+        key = (training, rule.at.update if training else None, *((s.data_ptr(), s._version, s.dtype) for s in scores))
+        if key != self._key or masked.name not in self._masks:
+            found = rule.selected_together(scores, training)
+            self._masks = {member.name: mask for (member, _), mask in zip(self.members, found)}
+            self._key = key
+        # A copy, for it is written into; once only: asked for again, scores may be others, and optimisers leave no trace.
+        mask = self._masks.pop(masked.name).clone()
+        if not self._masks:
+            self.forget()
+        return mask
+
+    def forget(self) -> None:
+        """Find the masks anew: optimisers may change scores without a trace."""
+        self._masks, self._key = {}, None
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_masks": {}, "_key": None}
