@@ -37,7 +37,7 @@ class Together:
             found = rule.selected_together(scores, training)
             self._masks = {member.name: mask for (member, _), mask in zip(self.members, found)}
             self._key = key
-        # A copy, for it is written into; once only: asked for again, scores may be others, and optimisers leave no trace.
+        # A copy, for it is written into; and once only: optimisers change scores without a trace.
         mask = self._masks.pop(masked.name).clone()
         if not self._masks:
             self.forget()

@@ -53,8 +53,8 @@ def store(run: Path, name: str, command: str) -> Path:
     if not scores["test"].is_file():
         raise DataError(f"{scores['test']} is missing: run scripts/score.py {run} --data FOLDER")
     result.update({split: json.loads(path.read_text()) for split, path in scores.items() if path.is_file()})
-    RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     part.replace(path)

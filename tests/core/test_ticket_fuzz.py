@@ -18,7 +18,17 @@ from hypothesis import strategies as st
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from one_layer_lt import MaskConfig, Ticket, TicketError, load_ticket, mask_, save_ticket, scores_of
+from one_layer_lt import (
+    MaskConfig,
+    Ticket,
+    TicketError,
+    advance_,
+    load_ticket,
+    mask_,
+    masked_modules,
+    save_ticket,
+    scores_of,
+)
 
 from .signing import ZEROS, metadata_of, signed
 
@@ -60,6 +70,40 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
+RULED = {
+    "coats": MaskConfig(rule="multicoat"),
+    "binary": MaskConfig(rule="biprop", tiles=(2, 1), lock=0.125, rescale="row"),
+    "signs": MaskConfig(rule="signed", options={"threshold": 0.1}, share="stack"),
+    "again": MaskConfig(rule="iterand", keep=0.2, options={"period": 1, "fraction": 0.5}, init="signed_constant"),
+    "first": MaskConfig(rule="bernoulli", share="layer_mask", drop=0.5),
+}
+
+
+def ruled_model() -> nn.Module:
+    layers = {name: nn.Linear(16, 20, bias=False) for name in RULED}
+    layers["first"] = nn.ModuleList(nn.Linear(8, 9, bias=False) for _ in range(2))  # type: ignore[assignment]
+    return nn.ModuleDict(layers)
+
+
+@pytest.fixture(scope="module")
+def ruled(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A ticket of several rules and layouts."""
+    torch.manual_seed(1)
+    model = mask_(ruled_model(), MaskConfig(), configure=lambda name, _: RULED[name.split(".")[0]])
+    for update in range(4):
+        advance_(model, update)
+        for _, module in masked_modules(model):
+            scores_of(module).data.normal_(std=0.2)
+    path = tmp_path_factory.mktemp("ruled") / "net.ticket"
+    save_ticket(path, model)
+    about = metadata_of(path.read_bytes())
+    assert len(about["planes"]) == 3 + 1 + 2 + 1 + 1
+    assert about["redraws"]
+    assert [mask for mask in about["masks"] if "also" in mask]
+    assert [mask for mask in about["masks"] if "scale" in mask]
+    return path.read_bytes()
+
+
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
     return tmp_path / "tried.ticket"
@@ -71,8 +115,12 @@ def contents(ticket: Ticket) -> Any:
     def plain(tensors: Any) -> Any:
         return {key: (tensor.dtype, tensor.tolist()) for key, tensor in tensors.items()}
 
-    masks = [(mask.name, mask.weight, mask.config, [p.tolist() for p in mask.planes]) for mask in ticket.masks]
-    return masks, ticket.architecture, plain(ticket.dense), plain(ticket.existing), ticket.assets
+    masks = [
+        (mask.name, mask.also, mask.scale, mask.weight, mask.config, [p.tolist() for p in mask.planes])
+        for mask in ticket.masks
+    ]
+    tensors = plain(ticket.dense), plain(ticket.existing), plain(ticket.redraws)
+    return masks, ticket.architecture, *tensors, ticket.assets
 
 
 def loaded(path: Path) -> tuple[Ticket | None, int]:
@@ -90,8 +138,16 @@ def loaded(path: Path) -> tuple[Ticket | None, int]:
 @pytest.fixture(scope="module")
 def expected(honest: bytes, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, int]:
     """(what the honest ticket holds, bytes of memory that loading it takes)."""
-    path = tmp_path_factory.mktemp("expected") / "net.ticket"
-    path.write_bytes(honest)
+    return measured(honest, tmp_path_factory.mktemp("expected") / "net.ticket")
+
+
+@pytest.fixture(scope="module")
+def expected_of_ruled(ruled: bytes, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, int]:
+    return measured(ruled, tmp_path_factory.mktemp("expected") / "net.ticket")
+
+
+def measured(raw: bytes, path: Path) -> tuple[Any, int]:
+    path.write_bytes(raw)
     load_ticket(path)
     ticket, peak = loaded(path)
     assert ticket is not None
@@ -131,6 +187,16 @@ def damaged(raw: bytes, header: int, chance: random.Random) -> bytes:
 @settings(max_examples=5200, deadline=None, derandomize=True, database=None, suppress_health_check=CHECKS)
 @given(seed=st.integers(0, 2**64))
 def test_damaged_bytes(honest: bytes, expected: tuple[Any, int], target: Path, seed: int) -> None:
+    check_damaged(honest, expected, target, seed)
+
+
+@settings(max_examples=1000, deadline=None, derandomize=True, database=None, suppress_health_check=CHECKS)
+@given(seed=st.integers(0, 2**64))
+def test_damaged_bytes_of_rules(ruled: bytes, expected_of_ruled: tuple[Any, int], target: Path, seed: int) -> None:
+    check_damaged(ruled, expected_of_ruled, target, seed)
+
+
+def check_damaged(honest: bytes, expected: tuple[Any, int], target: Path, seed: int) -> None:
     raw = damaged(honest, 8 + int.from_bytes(honest[:8], "little"), random.Random(seed))
     target.write_bytes(raw)
     ticket, peak = loaded(target)
@@ -171,7 +237,22 @@ def change(about: dict[str, Any], chance: random.Random) -> None:
     elif kind == "drop":
         del container[key]
     elif kind == "add" and isinstance(container, dict):
-        container[chance.choice(["", "x", "name", "seed", "keep", "size", "planes.2"])] = value
+        names = [
+            "",
+            "x",
+            "name",
+            "seed",
+            "keep",
+            "size",
+            "planes.2",
+            "also",
+            "scale",
+            "period",
+            "options",
+            "tiles",
+            "drop",
+        ]
+        container[chance.choice(names)] = value
     elif kind == "add":
         container.insert(chance.randint(0, len(container)), copy.deepcopy(value))
     elif kind == "copy":
@@ -235,6 +316,17 @@ def test_each_entry_by_each_odd_value(honest: bytes, target: Path) -> None:
 @given(seed=st.integers(0, 2**64))
 @pytest.mark.filterwarnings("ignore:overflow")  # a random weight of the largest scales
 def test_changed_and_signed_again(honest: bytes, target: Path, seed: int) -> None:
+    check_changed(honest, new_model(), target, seed)
+
+
+@settings(max_examples=1500, deadline=None, derandomize=True, database=None, suppress_health_check=CHECKS)
+@given(seed=st.integers(0, 2**64))
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_rules_changed_and_signed_again(ruled: bytes, target: Path, seed: int) -> None:
+    check_changed(ruled, ruled_model(), target, seed)
+
+
+def check_changed(honest: bytes, model: nn.Module, target: Path, seed: int) -> None:
     chance = random.Random(seed)
     about, tensors = metadata_of(honest), load(honest)
     about["digest"] = ZEROS
@@ -243,14 +335,13 @@ def test_changed_and_signed_again(honest: bytes, target: Path, seed: int) -> Non
     if chance.randint(0, 3) == 0:
         change_tensors(tensors, chance)
     target.write_bytes(signed(about, tensors))
-    model = new_model()
     ticket = accepted(target, model)
     if ticket is None:
         return
     for mask in ticket.masks:  # what is accepted is what is promised
         kept = np.unpackbits(mask.planes[0], bitorder="little").sum()
-        assert kept == round(mask.config.keep * mask.size)
-        assert model.get_parameter(f"{mask.name}.weight").count_nonzero() <= kept
+        assert mask.rule.kept(mask.size) in (None, kept)
+        assert model.get_parameter(f"{mask.name}.weight").count_nonzero() <= mask.kept_in_all
     if not_json(ticket.architecture):
         return
     ticket.save(target)  # what was read can be written
