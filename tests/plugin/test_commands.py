@@ -61,10 +61,22 @@ def test_loaded_model_is_the_trained_one(corpus: Path, tmp_path: Path) -> None:
         assert torch.equal(first(**batch())[0], second(**batch())[0])
 
 
-def test_resuming_equals_no_interruption(corpus: Path, tmp_path: Path) -> None:
-    whole = train(corpus, tmp_path / "whole", updates=7)
-    train(corpus, tmp_path / "parts", updates=3)
-    parts = train(corpus, tmp_path / "parts", updates=7)
+SCHEDULED = {
+    "edge_popup": [],
+    "bernoulli": ["--mask-rule", "bernoulli"],
+    "gem_miner": ["--mask-rule", "gem_miner", "--mask-options", "period=2,over=6,l2=0.01", "--keep", "0.2"],
+    "iterand": ["--mask-rule", "iterand", "--mask-options", "period=2,fraction=0.5", "--keep", "0.2"],
+    "annealed": ["--mask-rule", "annealed", "--mask-options", "over=6,schedule=cosine"],
+    "biprop": ["--mask-rule", "biprop", "--mask-options", "scope=global,ramp=5", "--share", "layer_mask"],
+}
+
+
+@pytest.mark.parametrize("rule", SCHEDULED)
+def test_resuming_equals_no_interruption(rule: str, corpus: Path, tmp_path: Path) -> None:
+    flags = ["--no-epoch-checkpoints", "--update-freq", "2", *SCHEDULED[rule]]
+    whole = train(corpus, tmp_path / "whole", *flags, updates=7)
+    train(corpus, tmp_path / "parts", *flags, updates=3)
+    parts = train(corpus, tmp_path / "parts", *flags, updates=7)
     expected, found = load_state(whole), load_state(parts)
     assert found["optimizer_history"][-1]["num_updates"] == 7
     assert expected["model"].keys() == found["model"].keys()

@@ -185,6 +185,15 @@ OPTIONS = {
         *("--random-init", "signed_constant", "--attention-init", "same", "--query-key-scale", "2.8", "--scale-fan"),
         *("--mask-seed", "-7", "--score-init", "constant_noisy", "--max-source-positions", "300"),
     ],
+    "one mask for all heads": [
+        *("--share-heads", "--mask-rule", "biprop", "--mask-options", "scope=global", "--query-key-scale", "auto"),
+    ],
+    "one mask for all layers": ["--share", "layer_mask", "--share-all-embeddings", "--mask-rule", "signed"],
+    "one vector, drawn again": ["--share", "vector", "--mask-rule", "iterand", "--mask-options", "period=1"],
+    "stacks, frozen": [
+        *("--share", "stack", "--mask-rule", "multicoat", "--frozen-dropped", "0.2", "--frozen-locked", "0.1"),
+        *("--mask-rescale", "row"),
+    ],
 }
 
 
