@@ -61,6 +61,7 @@ def main() -> None:
         kept[subject] = {**stamp, "figures": [{**asdict(row), "holds": row.holds} for row in rows]}
     args.out.write_text(json.dumps({"rows": kept}, indent=1) + "\n")
     _draw(kept, args.out.with_suffix(".png"))
+    args.out.with_suffix(".md").write_text(_markdown(kept))
     Console().print(_table(row for rows in found.values() for row in rows))
 
 
@@ -79,6 +80,22 @@ def _table(rows: Iterable[Row]) -> Table:
         holds = {True: "yes", False: "NO", None: "not measured"}[row.holds] if least or most else ""
         table.add_row(row.name, str(row.value), least or most, holds)
     return table
+
+
+def _markdown(kept: dict[str, Any]) -> str:
+    lines = ["# Benchmark", "", "Written by `python scripts/benchmark.py`.", ""]
+    for subject, run in kept.items():
+        about = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+        machine = f"{run['machine']['processor']}, {run['machine']['cores']} cores"
+        lines += [f"## {subject}", "", f"{machine}; {about}; commit {run['commit']['hash'][:12]}", ""]
+        lines += ["| figure | found | bound | holds |", "|---|---|---|---|"]
+        for figure in run["figures"]:
+            bound = f"at least {figure['least']}" if figure["least"] is not None else ""
+            bound = f"at most {figure['most']}" if figure["most"] is not None else bound
+            holds = {True: "yes", False: "**no**", None: "not measured"}[figure["holds"]] if bound else ""
+            lines.append(f"| {figure['name']} | {figure['value']} | {bound} | {holds} |")
+        lines.append("")
+    return "\n".join(lines)
 
 
 def _draw(kept: dict[str, Any], path: Path) -> None:

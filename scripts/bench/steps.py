@@ -24,7 +24,7 @@ from scripts.bench.published import SortedLinear
 from scripts.bench.timing import Row, in_process, interleaved
 
 VOCABULARY, LENGTH, TOKENS = 10_000, 32, 4096
-ROUNDS = 6
+ROUNDS = 8
 TRANSLATIONS = 15
 WIDTHS = (256, 512, 1024)
 _KINDS: dict[str, list[str]] = {"masked": [], "dense": ["--dense"]}

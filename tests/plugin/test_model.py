@@ -12,7 +12,18 @@ import torch
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 
 from fairseq_plugins.archs import SIZES
-from one_layer_lt import fold_, masked_modules, masked_weight, parametrization, scores_of, summarize
+from one_layer_lt import (
+    INITS,
+    RULES,
+    fold_,
+    masked_modules,
+    masked_weight,
+    parametrization,
+    scores_of,
+    summarize,
+)
+from one_layer_lt.config import RESCALES
+from one_layer_lt.sharing import SHARES
 
 from .running import batch, build, load_model, train
 
@@ -150,6 +161,36 @@ def test_bfloat16_autocast_is_close(corpus: Path) -> None:
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.float(), expected, rtol=0.1, atol=0.1)
     assert not torch.equal(found.float(), expected)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        *(["--mask-rule", rule] for rule in RULES),
+        *(["--share", share] for share in SHARES),
+        *(["--random-init", init] for init in INITS),
+        *(["--mask-rescale", how] for how in RESCALES),
+        ["--embeddings", "trained", "--layer-norm", "affine"],
+        ["--mask-rule", "biprop", "--mask-options", "scope=global,ramp=3"],
+        ["--share-heads", "--frozen-dropped", "0.2", "--frozen-locked", "0.2", "--share-all-embeddings"],
+        ["--encoder-normalize-before", "--decoder-normalize-before", "--encoder-learned-pos", "--dropout", "0.3"],
+        ["--activation-fn", "gelu", "--attention-dropout", "0.1", "--encoder-layerdrop", "0.2"],
+        ["--dense"],
+    ],
+    ids=" ".join,
+)
+def test_bf16_on_cpu_goes_with_every_option(flags: list[str], corpus: Path) -> None:
+    model = build(corpus, "--cpu-bf16", *flags).train()
+    model.set_num_updates(1)
+    logits = model(**batch())[0]
+    assert logits.isfinite().all()
+    logits.float().log_softmax(-1)[..., 5].sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.dtype == torch.float32
+        if parameter.requires_grad and parameter.grad is not None:
+            assert parameter.grad.dtype == torch.float32
+            assert parameter.grad.isfinite().all(), name
+    assert any(parameter.grad is not None and bool(parameter.grad.any()) for parameter in model.parameters())
 
 
 def test_named_sizes() -> None:
