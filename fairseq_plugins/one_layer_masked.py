@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from one_layer_lt import advance_, cached_weights, fold_, mask_
+from one_layer_lt.pruning import fold_pruned_, prunable_
 
 from .embeddings import check_embedding_files
 from .options import MaskOptions, configure, mask_config, set_defaults
@@ -52,6 +53,8 @@ class OneLayerMaskedModel(TransformerModel):
             raise SystemExit(2) from None
         model: OneLayerMaskedModel = super().build_model(args, task)
         model.cpu_bf16 = args.cpu_bf16
+        if args.prunable:
+            prunable_(model)
         if args.dense:
             return model
         decoder = model.decoder
@@ -88,6 +91,7 @@ class OneLayerMaskedModel(TransformerModel):
         """Fold: generation then costs what a dense Transformer's does."""
         super().make_generation_fast_(**kwargs)
         fold_(self)
+        fold_pruned_(self)
 
 
 def _trained_by_name(args: Namespace, model: nn.Module) -> list[str]:

@@ -10,7 +10,7 @@ from fairseq.dataclass import FairseqDataclass
 from torch import nn
 
 from one_layer_lt import INITS, RULES, MaskConfig
-from one_layer_lt.config import RESCALES, SCORE_INITS, option_fields
+from one_layer_lt.config import RESCALES, SCORE_INITS, parse_options
 from one_layer_lt.convert import Configure
 from one_layer_lt.sharing import SHARES
 from one_layer_lt.weights import EXISTING
@@ -62,6 +62,7 @@ class MaskOptions(FairseqDataclass):
         EMBEDDINGS,
     )
     dense: bool = _option(False, "the baseline: train the weights of the same Transformer, without masks")
+    prunable: bool = _option(False, "with --dense: weights under masks of ones, for scripts/prune.py to prune")
     cpu_bf16: bool = _option(False, "on CPU, run the training and validation forward pass in bfloat16 autocast")
 
 
@@ -87,12 +88,14 @@ def mask_config(args: Namespace) -> MaskConfig:
     for flag, (value, choices) in choices_of.items():
         if value not in choices:
             raise ValueError(f"{flag} {value}: unknown; choose one of: {', '.join(choices)}")
+    if args.prunable and not args.dense:
+        raise ValueError("--prunable: needs --dense, for it is trained weights that are pruned")
     query_key_scale(args, "encoder")
     return MaskConfig(
         seed=args.mask_seed,
         keep=args.keep,
         rule=args.mask_rule,
-        options=_rule_options(args.mask_rule, args.mask_options),
+        options=_rule_options(args),
         init=args.random_init,
         scale_fan=args.scale_fan,
         share=args.share,
@@ -120,25 +123,11 @@ def query_key_scale(args: Namespace, stack: str) -> float:
     return scale
 
 
-def _rule_options(rule: str, text: str) -> dict[str, Any]:
-    """``NAME=VALUE,...`` as a dictionary; what the values must be is for ``MaskConfig`` to say."""
-    found: dict[str, Any] = {}
-    for part in filter(None, text.split(",")):
-        name, equals, value = part.partition("=")
-        if not equals or not name or name in found:
-            raise ValueError(f"--mask-options {text}: must be NAME=VALUE,..., each name once")
-        listed = isinstance(option_fields(rule).get(name), tuple)
-        found[name] = [_value(item) for item in value.split("/")] if listed else _value(value)
-    return found
-
-
-def _value(text: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+def _rule_options(args: Namespace) -> dict[str, Any]:
+    try:
+        return parse_options(args.mask_rule, args.mask_options)
+    except ValueError as error:
+        raise ValueError(f"--mask-options {error}") from None
 
 
 def configure(args: Namespace, config: MaskConfig, tied_output: bool) -> Configure:

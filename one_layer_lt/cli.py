@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from .terminal import run
 from .ticket import Ticket, TicketSet, WeightPool, load_ticket
 from .ticket.sizes import Sizes, sizes
 from .ticket.ticket import names_of
@@ -65,7 +65,7 @@ def info(file: Path) -> None:
 def verify(file: Path) -> None:
     """Check all that a ticket claims, drawing its random weights anew."""
     ticket, pool = load_ticket(file), WeightPool()
-    drawn = [pool.get(spec) for spec in ticket.weights if spec not in ticket.existing]
+    drawn = [pool.get(spec, ticket.redraws.get(spec)) for spec in ticket.weights if spec not in ticket.existing]
     if ticket.architecture:
         ticket.model(pool)
     click.echo(f"{file}: good. {len(ticket.masks)} masks, over {len(drawn)} random weights that come out as they were")
@@ -129,26 +129,7 @@ def main() -> NoReturn:
     logging.basicConfig(level=logging.WARNING, format="warning: %(message)s")
     logging.getLogger("fairseq").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")  # of libraries, on matters that no user can mend
-    try:
-        cli(standalone_mode=False)
-    except click.ClickException as error:
-        _stop(error.format_message(), 2)
-    except BrokenPipeError:  # whoever reads the output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except OSError as error:
-        _stop(f"{error.filename or 'system'}: {error.strerror or error}", 2)
-    except (ValueError, MemoryError) as error:
-        _stop(str(error) or type(error).__name__, 2)
-    except (KeyboardInterrupt, click.Abort):
-        _stop("interrupted", 130)
-    sys.exit(0)
-
-
-def _stop(message: str, code: int) -> NoReturn:
-    shown = "".join(letter if letter.isprintable() else " " for letter in message)  # a file's words may be in it
-    print("error: " + " ".join(shown.split()), file=sys.stderr)
-    sys.exit(code)
+    run(cli)
 
 
 def _chunks() -> Iterator[list[str]]:

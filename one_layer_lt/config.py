@@ -167,3 +167,28 @@ def check_choice(field: str, value: str, choices: Collection[str]) -> None:
     """Raises ``ValueError`` unless ``value`` is one of the ``choices``."""
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"unknown {field} {value!r}; choose one of: {', '.join(choices)}")
+
+
+def parse_options(rule: str, text: str) -> dict[str, Any]:
+    """``NAME=VALUE,...`` as options of a rule, a list of numbers being ``0.3/0.1``: what a command line gives.
+
+    What the values must be is for ``MaskConfig`` to say. Raises ``ValueError`` for text of another form.
+    """
+    check_choice("rule", rule, RULES)
+    found: dict[str, Any] = {}
+    for part in filter(None, text.split(",")):
+        name, equals, value = part.partition("=")
+        if not equals or not name or name in found:
+            raise ValueError(f"{text}: must be NAME=VALUE,..., each name once")
+        listed = isinstance(option_fields(rule).get(name), tuple)
+        found[name] = [_value(item) for item in value.split("/")] if listed else _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

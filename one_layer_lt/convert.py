@@ -88,12 +88,12 @@ def fold_(model: nn.Module) -> nn.Module:
                 folded[scores] = nn.Parameter(value, requires_grad=False)
     for _, module in found:
         scores = scores_of(module)
-        _unparametrize(module)
+        unparametrize_(module)
         module.weight = folded[scores]
     return model
 
 
-def _unparametrize(module: nn.Module) -> None:
+def unparametrize_(module: nn.Module) -> None:
     """torch's own way to remove a parametrization takes it from the copies of a module, too: they share a class."""
     if list(cast(nn.ModuleDict, module.parametrizations)) != ["weight"]:
         parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)

@@ -30,7 +30,7 @@ from scripts.score import ROOT
 UPDATES = 400
 DATA = Path("data-bin/multi30k.de-en")
 PAGE = ROOT / "docs" / "rules.md"
-BEGIN, END = "<!-- table: python scripts/rules.py --table -->", "<!-- end of table -->"
+COMMAND = "python scripts/rules.py"
 
 
 @dataclass(frozen=True)
@@ -168,14 +168,19 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def put_table(page: Path, command: str, table: str) -> None:
+    """Put a table in its place in a page: between a comment that names the command, and one that ends it."""
+    begin, end = f"<!-- table: {command} --table -->", "<!-- end of table -->"
+    before, _, rest = page.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    part = page.with_suffix(".part")
+    part.write_text(f"{before}{begin}\n{table}\n{end}{after}")
+    part.replace(page)
+
+
 def write_table() -> None:
     """Put the table in its place in docs/rules.md."""
-    text = PAGE.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    part = PAGE.with_suffix(".part")
-    part.write_text(f"{before}{BEGIN}\n{table()}\n{END}{after}")
-    part.replace(PAGE)
+    put_table(PAGE, COMMAND, table())
 
 
 def _run(name: str) -> Path:

@@ -1,0 +1,169 @@
+"""Magnitude pruning of trained weights: the baseline that a mask over random weights is measured against.
+
+    prunable_(model)                          # each weight times a mask, of ones at first; train the weights
+    prune_(model, keep=0.8, scope="global")   # keep the largest; rewind the weights, train again, and so on
+    fold_pruned_(model)                       # plain dense weights, zero where pruned
+
+Sources: Frankle & Carbin 2018 (arXiv 1803.03635); rewinding to an early update: Frankle et al. 2019 (arXiv 1903.01611,
+1912.05671).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from .convert import MASKABLE, unparametrize_
+from .selection import kept_count, select_
+
+SCOPES = ("global", "tensor")
+
+
+class PrunedWeight(nn.Module):
+    """weight -> weight * mask, for one tensor (tied modules use one instance). Pruned weights get no gradient.
+
+    mask: bool, of the weight's shape, all ones at first; part of the state dict.
+    """
+
+    mask: Tensor
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mask", torch.ones_like(weight, dtype=torch.bool))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight * self.mask
+
+
+def prunable_(model: nn.Module) -> nn.Module:
+    """Give the weight of every ``nn.Linear``, ``nn.Embedding`` and ``nn.Conv2d`` a mask in place; return ``model``.
+
+    The weights are ``parametrizations.weight.original`` then, the same parameters as before, and their masks
+    ``parametrizations.weight.0.mask``. Modules whose weights are tied stay tied, and share the mask.
+
+    Raises ``ValueError``, before anything has changed, when there is no such weight, one is parametrized already, or
+    one is tied to a parameter that would not be masked.
+    """
+    for weight, modules in _tied_modules(model).items():
+        pruned = PrunedWeight(weight)
+        for module in modules:
+            parametrize.register_parametrization(module, "weight", pruned, unsafe=True)
+    return model
+
+
+def prune_(model: nn.Module, keep: float, scope: str = "global") -> nn.Module:
+    """Keep the fraction ``keep`` of all weights of a prunable model, by magnitude, in place; return ``model``.
+
+    The weights stay as they are, only masks change; see ``magnitude_masks``, which it raises ``ValueError`` like.
+    """
+    modules = {pruned_weight(module): (name, module) for name, module in pruned_modules(model)}
+    weights = {name: trained_weight(module) for name, module in modules.values()}
+    masks = {name: pruned.mask for pruned, (name, _) in modules.items()}
+    for name, mask in magnitude_masks(weights, masks, keep, scope).items():
+        masks[name].copy_(mask)
+    return model
+
+
+def magnitude_masks(
+    weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], keep: float, scope: str
+) -> dict[str, Tensor]:
+    """Masks that keep exactly ``round(keep * n)`` of n weights: the largest in magnitude of those kept so far.
+
+    n counts all weights, pruned ones too, which never return; of equal magnitudes the first are kept.
+
+    weights, masks: name -> weight, and name -> its mask so far (bool or 0 and 1), of the same shape.
+    scope: n counts the weights of each ``tensor``, or of all together (``global``).
+
+    Returns name -> mask: bool, of the weight's shape. Raises ``ValueError`` where keep, scope, names or shapes are
+    wrong, weights are not finite, or more are to be kept than are left.
+    """
+    _check(weights, masks, keep, scope)
+    pruned: dict[str, Tensor] = {}
+    for names in [list(weights)] if scope == "global" else [[name] for name in weights]:
+        # Below every magnitude, so that a weight of 0 that was kept still precedes one that was pruned.
+        ranked = [weights[name].detach().abs().masked_fill(~masks[name].bool(), -1).flatten() for name in names]
+        magnitudes = torch.cat(ranked)
+        k, left = kept_count(keep, len(magnitudes)), int((magnitudes >= 0).sum())
+        if k > left:
+            where = "" if scope == "global" else f" of {names[0]}"
+            raise ValueError(f"keep {keep} is {k:,} of {len(magnitudes):,} weights{where}, but {left:,} are left")
+        kept = select_(torch.empty_like(magnitudes), magnitudes, k, magnitude=False).bool()
+        for name, part in zip(names, kept.split([len(part) for part in ranked])):
+            pruned[name] = part.view(weights[name].shape)
+    return pruned
+
+
+def fold_pruned_(model: nn.Module) -> nn.Module:
+    """Replace pruned weights by plain dense parameters, zero where pruned, in place; return ``model``. Ties are kept.
+
+    A model without pruned weights is returned as it is.
+    """
+    folded: dict[nn.Parameter, nn.Parameter] = {}
+    for _, module in list(pruned_modules(model)):
+        weight = trained_weight(module)
+        if weight not in folded:
+            value = pruned_weight(module)(weight.detach())
+            folded[weight] = nn.Parameter(value, requires_grad=weight.requires_grad)
+        unparametrize_(module)
+        module.weight = folded[weight]
+    return model
+
+
+def count_kept(model: nn.Module) -> tuple[int, int]:
+    """How many weights of a prunable model are kept, and how many it has; tied ones count once."""
+    masks = [pruned.mask for pruned in {pruned_weight(module) for _, module in pruned_modules(model)}]
+    return sum(int(mask.sum()) for mask in masks), sum(mask.numel() for mask in masks)
+
+
+def pruned_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """``(name, module)`` of every module whose weight has a mask, tied modules included."""
+    for name, module in model.named_modules():
+        if parametrize.is_parametrized(module, "weight") and isinstance(pruned_weight(module), PrunedWeight):
+            yield name, module
+
+
+def pruned_weight(module: nn.Module) -> PrunedWeight:
+    """The parametrization of such a module."""
+    return cast(PrunedWeight, module.get_submodule("parametrizations.weight.0"))
+
+
+def trained_weight(module: nn.Module) -> nn.Parameter:
+    """The weight of such a module as it is trained, without its mask."""
+    return module.get_parameter("parametrizations.weight.original")
+
+
+def _tied_modules(model: nn.Module) -> dict[nn.Parameter, list[nn.Module]]:
+    """Weight -> the modules that use it: usually one."""
+    tied: dict[nn.Parameter, list[nn.Module]] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, MASKABLE):
+            if parametrize.is_parametrized(module, "weight"):
+                raise ValueError(f"{name}.weight is already parametrized: fold it first")
+            tied.setdefault(module.get_parameter("weight"), []).append(module)
+    if not tied:
+        raise ValueError("nothing to prune: the model has no Linear, Embedding or Conv2d")
+    for name, module in model.named_modules():
+        for attribute, parameter in module.named_parameters(recurse=False):
+            if parameter in tied and (attribute != "weight" or module not in tied[parameter]):
+                raise ValueError(f"{name}.{attribute} is tied to a weight that would be pruned, and would stay dense")
+    return tied
+
+
+def _check(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], keep: float, scope: str) -> None:
+    if scope not in SCOPES:
+        raise ValueError(f"scope {scope}: unknown; choose one of: {', '.join(SCOPES)}")
+    if not 0 < keep <= 1:
+        raise ValueError(f"keep must be in (0, 1], not {keep}")
+    if not weights:
+        raise ValueError("there are no weights to prune")
+    if weights.keys() != masks.keys():
+        raise ValueError(f"weights and masks differ in {', '.join(sorted(weights.keys() ^ masks.keys()))}")
+    for name, weight in weights.items():
+        if weight.shape != masks[name].shape:
+            raise ValueError(f"{name}: a weight of shape {tuple(weight.shape)}, a mask of {tuple(masks[name].shape)}")
+        if not torch.isfinite(weight).all():
+            raise ValueError(f"{name}: its weights are not finite")
