@@ -5,8 +5,9 @@ from setuptools import find_packages, setup
 CTRANSLATE2 = ["ctranslate2"]
 DATA = ["babel", "mosestokenizer", "num2words", "subword-nmt", "tqdm"]
 PLOTS = ["matplotlib"]
+VISION = ["pillow>=9.1", "scikit-learn"]
 TRITON = "triton; platform_system == 'Linux' and platform_machine == 'x86_64'"
-TEST = ["hypothesis", "mypy", "pytest", "ruff", TRITON, "types-tqdm"]
+TEST = ["hypothesis", "mypy", "pillow>=9.1", "pytest", "ruff", TRITON, "types-tqdm"]
 
 setup(
     name="one_layer_lt",
@@ -37,7 +38,8 @@ setup(
         "data": DATA,
         "plots": PLOTS,
         "test": TEST,
-        "all": CTRANSLATE2 + DATA + PLOTS + TEST,
+        "vision": VISION,
+        "all": CTRANSLATE2 + DATA + PLOTS + TEST + VISION,
     },
     entry_points={"console_scripts": ["one-layer-lt = one_layer_lt.cli:main"]},
 )

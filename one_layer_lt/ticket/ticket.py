@@ -29,7 +29,7 @@ from .pool import WeightPool
 StrPath = Union[str, "os.PathLike[str]"]
 
 # Who builds and runs a ticket's model: a ticket can only name one of these.
-ARCHITECTURES = {"fairseq_transformer": "fairseq_plugins.ticket"}
+ARCHITECTURES = {"fairseq_transformer": "fairseq_plugins.ticket", "vision": "one_layer_lt.vision.ticket"}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,125 @@
+"""Train the networks of docs/vision.md's table, and write it.
+
+    python scripts/vision.py digits mnist-lenet --mnist FOLDER --cifar10 FOLDER_OR_ARCHIVE
+    python scripts/vision.py --table             # only rewrite the table
+
+Every row resumes where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+from data_prep.lib import cli
+from data_prep.lib.errors import DataError
+from one_layer_lt.ticket.sizes import sizes
+from one_layer_lt.vision import data as datasets
+from one_layer_lt.vision.recipes import recipe_of
+from one_layer_lt.vision.ticket import ticket_of
+from one_layer_lt.vision.train import load_run, train
+from scripts.results import RESULTS
+from scripts.rules import put_table
+from scripts.score import ROOT, commit, machine
+
+PAGE = ROOT / "docs" / "vision.md"
+COMMAND = "python scripts/vision.py"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A preset with changes, and what was published of the like."""
+
+    recipe: str
+    changes: dict[str, Any] = field(default_factory=dict)
+    published: str = ""
+
+
+_SHORT = {"epochs": 8, "lr": 0.05}
+ROWS: dict[str, Row] = {
+    "digits": Row("digits"),
+    "digits-dense": Row("digits", {"dense": True}),
+    "mnist-lenet": Row("mnist-lenet", {}, "about 98 with rescaling ([Zhou 2019](https://arxiv.org/abs/1905.01067))"),
+    "mnist-lenet-dense": Row("mnist-lenet", {"dense": True, "lr": 0.001}),
+    "mnist-conv2": Row("mnist-conv2"),
+    "mnist-conv2-dense": Row("mnist-conv2", {"dense": True, "lr": 0.02}),
+    "cifar10-conv4": Row(
+        "cifar10-conv4", _SHORT, "86 to 88, 100 epochs ([Ramanujan 2019](https://arxiv.org/abs/1911.13299))"
+    ),
+    "cifar10-conv4-dense": Row("cifar10-conv4", {**_SHORT, "dense": True}),
+}
+
+
+def measure(name: str, row: Row, roots: dict[str, Optional[Path]]) -> None:
+    """Train a row to its end, and keep its curve and the size of its ticket."""
+    recipe = recipe_of(row.recipe, row.changes)
+    root = roots.get(recipe.data)
+    if recipe.data != "digits" and root is None:
+        raise DataError(f"{name} needs --{recipe.data} PATH")
+    # A JPEG archive of folders will do for CIFAR-10, too.
+    kind = "folder" if recipe.data == "cifar10" and root is not None and "imagefolder" in root.name else recipe.data
+    data = datasets.load(kind, root)
+    run = ROOT / "runs" / "vision" / name
+    train(recipe, data, run)
+    curve = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    result: dict[str, Any] = {
+        "recipe": row.recipe,
+        "settings": asdict(recipe),
+        "curve": curve,
+        "commit": commit(),
+        "machine": machine(),
+    }
+    trainer = load_run(run, data)
+    result["weights"] = sum(p.numel() for p in trainer.trained if p.dim() > 1)
+    result["ticket_bytes"] = None if recipe.dense else sizes(ticket_of(trainer.model, recipe, data)).file
+    path = RESULTS / "vision" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def table() -> str:
+    """The rows that were measured, in Markdown."""
+    lines = ["| run | network | rule | keep | epochs | test accuracy | file | dense float32 | published |"]
+    lines += ["|---|---|---|---|---|---|---|---|---|"]
+    for name, row in ROWS.items():
+        path = RESULTS / "vision" / f"{name}.json"
+        if not path.is_file():
+            continue
+        result = json.loads(path.read_text())
+        settings, last = result["settings"], result["curve"][-1]
+        rule = "dense" if settings["dense"] else settings["rule"]
+        keep = "" if settings["dense"] else settings["keep"] or {"edge_popup": 0.5}.get(settings["rule"], "learned")
+        stored = "" if result["ticket_bytes"] is None else f"{result['ticket_bytes'] / 1000:,.0f} kB"
+        lines.append(
+            f"| [{name}](results/vision/{name}.json) | {settings['model']} | {rule} | {keep} | {last['epoch']} | "
+            f"{100 * last['accuracy']:.2f}% | {stored} | {4 * result['weights'] / 1000:,.0f} kB | {row.published} |"
+        )
+    lines += ["", "Test accuracy after the last epoch; one seed each."]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = cli.Parser(
+        prog="vision.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of: {', '.join(ROWS)} (all)")
+    parser.add_argument("--mnist", type=Path, help="folder of MNIST's IDX files")
+    parser.add_argument("--cifar10", type=Path, help="CIFAR-10: binary folder or archive, or an archive *imagefolder*")
+    parser.add_argument("--table", action="store_true", help="train nothing")
+    args = parser.parse_args()
+    for name in args.rows:
+        if name not in ROWS:
+            parser.error(f"unknown row {name!r}; choose of: {', '.join(ROWS)}")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if not args.table:
+        for name in args.rows or ROWS:
+            measure(name, ROWS[name], {"mnist": args.mnist, "cifar10": args.cifar10})
+    put_table(PAGE, COMMAND, table())
+
+
+if __name__ == "__main__":
+    cli.run(main)
