@@ -56,9 +56,9 @@ ROWS: dict[str, Row] = {
     "bernoulli": Row(
         "m ~ Bernoulli(σ(s)), evaluated at σ(s) ≥ ½; g w σ'(s)",
         "[Zhou 2019](https://arxiv.org/abs/1905.01067)",
-        "larger rate",
+        "rate 0.1",
         "--mask-rule bernoulli",
-        rate=1e-2,
+        rate=0.1,
     ),
     "threshold": Row(
         "s > t; g w", "[Mallya 2018](https://arxiv.org/abs/1801.06519)", "threshold", "--mask-rule threshold"
@@ -91,7 +91,7 @@ ROWS: dict[str, Row] = {
     "gem_miner": Row(
         "s in [0, 1], rounded, lowest frozen off; g w",
         "[Sreenivasan 2022](https://arxiv.org/abs/2202.12002)",
-        "keep, schedule, L2, larger rate",
+        "keep, schedule, L2, rate 0.01",
         f"--mask-rule gem_miner --mask-options period=40,over={UPDATES // 2}",
         rate=1e-2,
     ),

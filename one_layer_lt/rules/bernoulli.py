@@ -12,6 +12,7 @@ from .base import MaskRule, check_option
 from .threshold import times_sigmoid_slope_
 
 EVALUATIONS = ("threshold", "sample")
+_SPREAD = 5.0  # of the scores to start from: chances from 1% to 99%; near 50% samples would be all noise
 
 
 @dataclass
@@ -20,6 +21,8 @@ class Bernoulli(MaskRule):
 
     Zhou et al. 2019 (arXiv 1905.01067, section 5.1). Samples come from torch's random generator, like dropout's. Their
     dynamic weight rescaling is ``MaskConfig.rescale = "tensor"``.
+
+    Scores start uniform within 5, so that learning rates are a hundred times those of other rules.
 
     evaluate: ``threshold``: keep where the chance is at least 1/2; or ``sample``: one fixed sample, by ``sample_seed``
         and the tensor's name.
@@ -30,6 +33,9 @@ class Bernoulli(MaskRule):
 
     def __post_init__(self) -> None:
         check_option(self.evaluate in EVALUATIONS, "evaluate", self.evaluate, f"one of {', '.join(EVALUATIONS)}")
+
+    def start(self, scores: Tensor, bound: float) -> Tensor:
+        return scores.mul_(_SPREAD / bound)
 
     def mask(self, scores: Tensor) -> Tensor:
         if self.evaluate == "threshold":

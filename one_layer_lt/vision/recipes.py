@@ -98,7 +98,7 @@ _CIFAR = Recipe(
 RECIPES: dict[str, Recipe] = {
     "digits": Recipe(),
     "mnist-lenet": replace(
-        _MNIST, rule="bernoulli", rescale="tensor", optimizer="adam", lr=0.02, init="signed_constant"
+        _MNIST, rule="bernoulli", rescale="tensor", optimizer="adam", lr=0.2, init="signed_constant"
     ),
     "mnist-conv2": replace(_MNIST, model="conv2", keep=0.5, epochs=5, lr=0.1),
     "cifar10-conv4": _CIFAR,

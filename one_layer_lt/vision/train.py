@@ -125,7 +125,9 @@ class Trainer:
         self.world.mean_(
             [b for name, b in self.model.named_buffers() if name.endswith(("running_mean", "running_var"))]
         )
-        return total / self.steps
+        mean = torch.tensor(total / self.steps, device=self.device)
+        self.world.mean_([mean])
+        return float(mean)
 
     def _update(self, update: int, images: Tensor, labels: Tensor, count: int) -> float:
         torch.manual_seed(

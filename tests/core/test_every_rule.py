@@ -619,3 +619,11 @@ def test_schedules() -> None:
     assert scheduled("linear", 4.0, 1.0, 5, 10) == 2.5
     assert scheduled("exponential", 4.0, 1.0, 5, 10) == 2.0
     assert scheduled("cosine", 4.0, 1.0, 5, 10) == pytest.approx(2.5)
+
+
+def test_bernoulli_starts_with_chances_of_all_kinds() -> None:
+    model = mask_(nn.Sequential(nn.Linear(100, 90)), MaskConfig(rule="bernoulli"))
+    chances = torch.sigmoid(scores_of(model[0]).detach())
+    assert 0.006 < float(chances.min()) < 0.02
+    assert 0.98 < float(chances.max()) < 0.994
+    assert abs(float(chances.mean()) - 0.5) < 0.02
