@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 _MAGNITUDE_BITS = np.int32(0x7FFFFFFF)
-_SAMPLE = 1 << 15
+_SAMPLE = (1 << 11, 1 << 15)  # at least and at most; between them a 32nd of all
+_SMALL = 1 << 16  # elements: with fewer there is nothing to gain
 _BLOCK = 1 << 16
 _FUSED_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 _FUSED_SIZE = 1 << 30  # elements: their offsets fit 32 bits
@@ -68,7 +69,7 @@ def _kth_key(values: npt.NDArray, kth: int, magnitude: bool) -> tuple[np.int32, 
     pass through the processor's cache counts what lies below the bracket and collects what lies within, and only that
     is partitioned. Where the sample was misleading, all is.
     """
-    if values.size > 8 * _SAMPLE:
+    if values.size >= _SMALL:
         low, high = _bracket(values, kth, magnitude)
         below, within = _split(values, low, high, magnitude)
         if below <= kth < below + within.size:
@@ -77,8 +78,9 @@ def _kth_key(values: npt.NDArray, kth: int, magnitude: bool) -> tuple[np.int32, 
 
 
 def _bracket(values: npt.NDArray, kth: int, magnitude: bool) -> tuple[np.int32, np.int32]:
-    """Keys between which the one of rank ``kth`` lies, but for one time in hundreds, and about 2% of all."""
-    step = values.size // _SAMPLE | 1  # odd: it does not stay in a few columns
+    """Keys between which the one of rank ``kth`` lies, but for one time in hundreds, and a few percent of all."""
+    size = min(max(values.size // 32, _SAMPLE[0]), _SAMPLE[1])
+    step = values.size // size | 1  # odd: it does not stay in a few columns
     part = values[::step]
     sample = _keys(part, magnitude, _scratch("sample", part.size, np.int32))
     sample.sort()

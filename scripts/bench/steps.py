@@ -195,7 +195,7 @@ def _whole_model() -> Iterator[Row]:
         "masked bf16": Training("--cpu-bf16"),
         "dense bf16": Training("--cpu-bf16", "--dense"),
     }
-    times = interleaved({name: training.step for name, training in trainings.items()}, ROUNDS)
+    times = interleaved({name: training.step for name, training in trainings.items()}, ROUNDS, warmup=3)
     detail = {"seconds": {name: round(taken, 3) for name, taken in times.items()}}
     step = "training step, base size, 4,096 tokens"
     yield Row(f"{step}, float32, masked / dense", _ratio(times, "masked", "dense"), most=1.06, detail=detail)

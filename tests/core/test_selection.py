@@ -49,12 +49,13 @@ def test_sampling_finds_the_same(values: list[float], magnitude: bool, data: st.
     scores = torch.tensor(values * 9)
     k = data.draw(st.integers(0, len(scores)), label="k")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(selection, "_SAMPLE", data.draw(st.integers(1, 12), label="sample"))
+        patch.setattr(selection, "_SMALL", 0)
+        patch.setattr(selection, "_SAMPLE", (data.draw(st.integers(1, 12), label="sample"), 12))
         patch.setattr(selection, "_BLOCK", data.draw(st.integers(1, 50), label="block"))
         assert selected(scores, k, magnitude) == reference(scores, k, magnitude)
 
 
-LARGE = 8 * selection._SAMPLE + 4321
+LARGE = 4 * selection._SMALL + 4321
 
 
 @pytest.mark.parametrize("magnitude", [True, False])
