@@ -47,9 +47,17 @@ def launch(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
         variables = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", **variables}
         command = [sys.executable, str(SCRIPT), *arguments]
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, env=variables, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True)
+        return subprocess.Popen(
+            command, env=variables, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True, preexec_fn=_heed_signals
+        )
 
     return start
+
+
+def _heed_signals() -> None:
+    """Whoever runs the tests in the background may have had some ignored, which the script would then heed."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _state(folder: Path, rank: int) -> dict[str, Any]:
