@@ -80,6 +80,8 @@ def fold_(model: nn.Module) -> nn.Module:
     """
     folded: dict[nn.Parameter, nn.Parameter] = {}
     found = list(masked_modules(model))
+    for _, module in found:
+        masked_weight(module).forget_all()
     with torch.no_grad():
         for _, module in found:
             scores = scores_of(module)

@@ -57,7 +57,8 @@ class MaskedWeight(nn.Module):
         with_grad = torch.is_grad_enabled()
         lasting = not with_grad and not self.training
         # Optimisers write through .data, which leaves the version as it was: only evaluation may rely on it.
-        key = (with_grad, scores.data_ptr(), scores._version, scores.dtype, scores.device, self.shared.weight._version)
+        others = [self.shared.weight._version, *([] if self.together is None else self.together.version())]
+        key = (with_grad, scores.data_ptr(), scores._version, scores.dtype, scores.device, *others)
         if self._value is not None and key == self._key:
             return self._value
         self.forget()
@@ -86,8 +87,6 @@ class MaskedWeight(nn.Module):
 
     def effective(self, scores: Tensor, training: bool) -> Tensor:
         """The effective weight, a new tensor without gradient."""
-        if self.together is not None and not training:
-            self.together.forget()
         mask = self.searched_mask(scores, training)
         return covered(self.rule, mask, self.shared.weight, self._cover)[0]
 
@@ -97,21 +96,22 @@ class MaskedWeight(nn.Module):
 
     def train(self, mode: bool = True) -> MaskedWeight:
         if mode != self.training:  # fairseq says eval() before every batch of a validation
-            self._forget_all()
+            self.forget_all()
         return super().train(mode)
 
-    def _forget_all(self) -> None:
+    def forget_all(self) -> None:
+        """Drop whatever is kept, of the tensors ranked together with this one, too."""
         self.forget()
         if self.together is not None:
             self.together.forget()
 
     def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> MaskedWeight:
-        self._forget_all()  # .half() and the like write through .data too, and may reuse an address
+        self.forget_all()  # .half() and the like write through .data too, and may reuse an address
         return super()._apply(fn, recurse)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        self._forget_all()
+        self.forget_all()
         self.rule.at.advanced = None  # the schedule has not acted on these scores
 
     def __getstate__(self) -> dict[str, object]:

@@ -30,11 +30,10 @@ class Together:
 
     def mask(self, masked: MaskedWeight, training: bool) -> Tensor:
         """The mask of one member, in the shape of its scores: a new tensor."""
-        scores = [module.get_parameter("parametrizations.weight.original") for _, module in self.members]
         rule = cast(RankedRule, masked.rule)
-        key = (training, rule.at.update if training else None, *((s.data_ptr(), s._version, s.dtype) for s in scores))
+        key = (training, rule.at.update if training else None, *self.version())
         if key != self._key or masked.name not in self._masks:
-            found = rule.selected_together(scores, training)
+            found = rule.selected_together(self._scores(), training)
             self._masks = {member.name: mask for (member, _), mask in zip(self.members, found)}
             self._key = key
         # A copy, for it is written into; and once only: optimisers change scores without a trace.
@@ -42,6 +41,13 @@ class Together:
         if not self._masks:
             self.forget()
         return mask
+
+    def version(self) -> list[object]:
+        """What changes with the scores of any member."""
+        return [(scores.data_ptr(), scores._version, scores.dtype) for scores in self._scores()]
+
+    def _scores(self) -> list[Tensor]:
+        return [module.get_parameter("parametrizations.weight.original") for _, module in self.members]
 
     def forget(self) -> None:
         """Find the masks anew: optimisers may change scores without a trace."""

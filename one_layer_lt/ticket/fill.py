@@ -35,6 +35,8 @@ def contents_of(
         groups.setdefault(scores_of(module), []).append((name, masked_weight(module)))
     if not groups:
         raise ValueError("nothing to save: the model has no masked weights")
+    for users in groups.values():
+        users[0][1].forget_all()
     redraws = _redraws({scores: users[0][1] for scores, users in groups.items()})
     specs: dict[SharedWeight, WeightSpec] = {}
     existing: dict[WeightSpec, Tensor] = {}
@@ -54,8 +56,6 @@ def contents_of(
 
 
 def _mask(name: str, also: tuple[str, ...], masked: MaskedWeight, scores: Tensor, spec: WeightSpec) -> Mask:
-    if masked.together is not None:
-        masked.together.forget()
     searched = masked.searched_mask(scores, training=False)
     scale = masked.rule.scale(masked.layout.cover(searched), masked.shared.weight)
     planes = masked.rule.to_planes(searched.float().cpu().flatten().numpy())

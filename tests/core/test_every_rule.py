@@ -251,6 +251,15 @@ class TestGlobal:
             scores_of(model[2]).mul_(0.01)
         assert self.kept(model) == [90, 0]
 
+    def test_evaluation_sees_the_others_change(self) -> None:
+        model = self.model().eval()
+        with torch.no_grad():
+            scores_of(model[0]).fill_(1)
+            scores_of(model[2]).fill_(2)
+            assert self.kept(model) == [0, 90]
+            scores_of(model[2]).fill_(0.5)
+            assert int((model[0].weight != 0).sum()) == 90
+
     @pytest.mark.parametrize("through_data", [True, False])
     def test_each_step_sees_the_scores_of_now(self, through_data: bool) -> None:
         model = self.model().train()
