@@ -184,7 +184,7 @@ def _contents(file: Any, about: Mapping[str, Any]) -> Contents:
         if index not in map(str, range(len(weights))) or weights[int(index)].init == EXISTING:
             raise TicketError(f"lists draws of the random weight {index!r:.20}, which there is none of")
         drawn = weights[int(index)]
-        drawn_again[drawn] = _redraws(_expanded(file, f"redraws.{index}", coding, 2 * drawn.size), drawn)
+        drawn_again[drawn] = _redraws(_expanded(file, f"redraws.{index}", coding, drawn.size), drawn)
     return Contents(
         masks=_masks(file, _list(about["masks"], "masks"), weights, configs, codings),
         redraws=drawn_again,
@@ -321,23 +321,25 @@ def _without_defaults(value: Any, kind: Any, later: Collection[str]) -> dict[str
 
 
 def _to_bytes(numbers: Tensor) -> bytes:
-    """Numbers of draws: the low byte of each, then the high bytes."""
+    """Numbers of draws: the low byte of each, then, unless all are zero, the high bytes."""
     words = numbers.flatten().numpy().astype(np.uint16)
-    return (words & 0xFF).astype(np.uint8).tobytes() + (words >> 8).astype(np.uint8).tobytes()
+    high = (words >> 8).astype(np.uint8)
+    return (words & 0xFF).astype(np.uint8).tobytes() + (high.tobytes() if high.any() else b"")
 
 
 def _redraws(raw: bytes, spec: WeightSpec) -> Tensor:
-    low, high = np.frombuffer(raw, np.uint8).reshape(2, spec.size).astype(np.int16)
-    numbers = torch.from_numpy(low | (high << 8)).view(spec.shape)
+    parts = np.frombuffer(raw, np.uint8).reshape(-1, spec.size).astype(np.int16)
+    numbers = torch.from_numpy(parts[0] | (parts[1] << 8) if len(parts) > 1 else parts[0]).view(spec.shape)
     if bool((numbers < 0).any()):
         raise TicketError(f"{spec.name} has draws of more than {MOST_DRAWS}")
     return numbers
 
 
 def _expanded(file: Any, name: str, coding: Any, expected: int | None = None) -> bytes:
+    """The bytes; ``expected``: how many they must be, or twice as many."""
     size = _size(coding, name)
-    if expected is not None and size != expected:
-        raise TicketError(f"{name} is of {size:,} bytes, and should be of {expected:,}")
+    if expected is not None and size not in (expected, 2 * expected):
+        raise TicketError(f"{name} is of {size:,} bytes, and should be of {expected:,} or twice as many")
     part = file.get_slice(name)
     if part.get_dtype() != "U8" or len(part.get_shape()) != 1:
         raise TicketError(f"{name} must be a row of bytes")

@@ -29,6 +29,8 @@ from one_layer_lt import (
 from one_layer_lt.rules import MaskRule
 from one_layer_lt.rules.gem_miner import GemMiner
 from one_layer_lt.rules.schedules import SCHEDULES, scheduled
+from one_layer_lt.ticket.encoding import _redraws, _to_bytes
+from one_layer_lt.ticket.parts import WeightSpec
 from one_layer_lt.ticket.sizes import sizes
 from one_layer_lt.weights import draw_words
 
@@ -636,3 +638,11 @@ def test_bernoulli_starts_with_chances_of_all_kinds() -> None:
     assert 0.006 < float(chances.min()) < 0.02
     assert 0.98 < float(chances.max()) < 0.994
     assert abs(float(chances.mean()) - 0.5) < 0.02
+
+
+@pytest.mark.parametrize(("last", "size"), [(255, 4), (256, 8), (32_767, 8)])
+def test_numbers_of_draws_as_bytes(last: int, size: int) -> None:
+    numbers = torch.tensor([[0, 1], [last, 7]], dtype=torch.int16)
+    raw = _to_bytes(numbers)
+    assert len(raw) == size
+    assert torch.equal(_redraws(raw, WeightSpec("w", (2, 2), "signed_constant", 1, 1.0, "")), numbers)
