@@ -10,7 +10,6 @@ from numbers import Real
 from typing import Any, Optional, Union
 
 from .rules import RULES, MaskRule
-from .rules.ranked import RankedRule
 from .sharing import SHARES
 from .weights import EXISTING, INITS
 
@@ -122,11 +121,6 @@ class MaskConfig:
 def option_fields(rule: str) -> dict[str, Any]:
     """The options of a rule, but for ``keep``, with their defaults."""
     return {name: default for name, default in _fields(rule).items() if name != "keep"}
-
-
-def is_ranked(config: MaskConfig) -> bool:
-    """Whether the rule keeps a promised number of the largest scores."""
-    return issubclass(RULES[config.rule], RankedRule)
 
 
 def _fields(rule: str) -> dict[str, Any]:

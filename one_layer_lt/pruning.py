@@ -11,6 +11,7 @@ Sources: Frankle & Carbin 2018 (arXiv 1803.03635); rewinding to an early update:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import cast
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from .convert import MASKABLE, unparametrize_
-from .selection import kept_count, select_
+from .selection import as_one, kept_count, select_
 
 SCOPES = ("global", "tensor")
 
@@ -85,16 +86,17 @@ def magnitude_masks(
     pruned: dict[str, Tensor] = {}
     for names in [list(weights)] if scope == "global" else [[name] for name in weights]:
         # Below every magnitude, so that a weight of 0 that was kept still precedes one that was pruned.
-        ranked = [weights[name].detach().abs().masked_fill(~masks[name].bool(), -1).flatten() for name in names]
-        magnitudes = torch.cat(ranked)
-        k, left = kept_count(keep, len(magnitudes)), int((magnitudes >= 0).sum())
-        if k > left:
-            where = "" if scope == "global" else f" of {names[0]}"
-            raise ValueError(f"keep {keep} is {k:,} of {len(magnitudes):,} weights{where}, but {left:,} are left")
-        kept = select_(torch.empty_like(magnitudes), magnitudes, k, magnitude=False).bool()
-        for name, part in zip(names, kept.split([len(part) for part in ranked])):
-            pruned[name] = part.view(weights[name].shape)
+        ranked = [weights[name].detach().abs().masked_fill(~masks[name].bool(), -1) for name in names]
+        where = "" if scope == "global" else f" of {names[0]}"
+        pruned.update(zip(names, as_one(ranked, partial(_largest, keep=keep, where=where))))
     return pruned
+
+
+def _largest(magnitudes: Tensor, keep: float, where: str) -> Tensor:
+    k, left = kept_count(keep, len(magnitudes)), int((magnitudes >= 0).sum())
+    if k > left:
+        raise ValueError(f"keep {keep} is {k:,} of {len(magnitudes):,} weights{where}, but {left:,} are left")
+    return select_(torch.empty_like(magnitudes), magnitudes, k, magnitude=False).bool()
 
 
 def fold_pruned_(model: nn.Module) -> nn.Module:

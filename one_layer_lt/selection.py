@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 import threading
 import warnings
+from collections.abc import Sequence
 from functools import cache
 from types import ModuleType
+from typing import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +48,13 @@ def select_(out: Tensor, scores: Tensor, k: int, *, magnitude: bool) -> Tensor:
     if scores.device.type == "cpu" and scores.dtype != torch.float64:  # its keys hold 32 bits
         return _select_cpu(out, scores.detach(), k, magnitude)
     return _select_device(out, scores.detach(), k, magnitude)
+
+
+def as_one(tensors: Sequence[Tensor], select: Callable[[Tensor], Tensor]) -> list[Tensor]:
+    """``select`` of all tensors' elements in one row, as tensors of their shapes: how they are ranked together."""
+    selected = select(torch.cat([tensor.detach().reshape(-1) for tensor in tensors]))
+    parts = selected.split([tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors)]
 
 
 def _select_cpu(out: Tensor, scores: Tensor, k: int, magnitude: bool) -> Tensor:

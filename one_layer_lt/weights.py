@@ -84,10 +84,10 @@ def draw_uniform(shape: tuple[int, ...], bound: float, *, seed: int, name: str) 
 
 def draw_words(n: int, *, seed: int, name: str) -> npt.NDArray[np.uint32]:
     """``n`` uniform 32-bit words, by the same hash as ``draw``."""
-    words, scratch = np.empty(n, np.uint32), np.empty(min(n, _BLOCK), np.uint32)
+    words, scratch, key = np.empty(n, np.uint32), np.empty(min(n, _BLOCK), np.uint32), _key(seed, name)
     for start in range(0, n, _BLOCK):
         block = words[start : start + _BLOCK]
-        _counter_hash(start, _key(seed, name), block, scratch[: block.size])
+        _counter_hash(start, key, block, scratch[: block.size])
     return words
 
 

@@ -218,10 +218,7 @@ def _checked(parser: cli.Parser, args: argparse.Namespace, passed: Sequence[str]
 
 
 def main() -> None:
-    arguments, passed = sys.argv[1:], []
-    if "--" in arguments:
-        at = arguments.index("--")
-        arguments, passed = arguments[:at], arguments[at + 1 :]
+    arguments, passed = cli.split_passed()
     parser = cli.Parser(
         prog="distributed.py",
         description=__doc__,

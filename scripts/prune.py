@@ -234,10 +234,7 @@ def _interrupt(number: int, frame: Optional[FrameType]) -> None:
 
 
 def main() -> None:
-    arguments, passed = sys.argv[1:], []
-    if "--" in arguments:
-        at = arguments.index("--")
-        arguments, passed = arguments[:at], arguments[at + 1 :]
+    arguments, passed = cli.split_passed()
     parser = cli.Parser(
         prog="prune.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )

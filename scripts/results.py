@@ -77,6 +77,16 @@ def table(corpus: str, results: dict[str, dict[str, Any]]) -> Iterator[str]:
     yield f"`{test['bleu']['signature']}`, one seed. Each figure's command, commit and machine are in its JSON."
 
 
+def put_table(page: Path, command: str, table: str) -> None:
+    """Put a table in its place in a page: between a comment that names the command, and one that ends it."""
+    begin, end = f"<!-- table: {command} --table -->", "<!-- end of table -->"
+    before, _, rest = page.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    part = page.with_suffix(".part")
+    part.write_text(f"{before}{begin}\n{table}\n{end}{after}")
+    part.replace(page)
+
+
 def draw() -> None:
     """Redraw ``docs/results/tables.md`` and one plot of the training curves a corpus."""
     import matplotlib

@@ -24,7 +24,7 @@ from data_prep.lib import cli
 from data_prep.lib.errors import DataError
 from fairseq_plugins.ticket import from_checkpoint
 from one_layer_lt.ticket.sizes import sizes
-from scripts.results import RESULTS, store
+from scripts.results import RESULTS, put_table, store
 from scripts.score import ROOT
 
 UPDATES = 400
@@ -166,16 +166,6 @@ def table() -> str:
         lines.append(f"| `{name}` | {row.formula} | {row.source} | {row.needs} | {' | '.join(figures)} |")
     lines += ["", f"Multi30k de-en, `one_layer_masked_small`, {UPDATES} updates, one seed; `{signature}`."]
     return "\n".join(lines)
-
-
-def put_table(page: Path, command: str, table: str) -> None:
-    """Put a table in its place in a page: between a comment that names the command, and one that ends it."""
-    begin, end = f"<!-- table: {command} --table -->", "<!-- end of table -->"
-    before, _, rest = page.read_text().partition(begin)
-    _, _, after = rest.partition(end)
-    part = page.with_suffix(".part")
-    part.write_text(f"{before}{begin}\n{table}\n{end}{after}")
-    part.replace(page)
 
 
 def write_table() -> None:

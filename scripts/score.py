@@ -262,10 +262,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def main() -> None:
-    arguments, extra = sys.argv[1:], []
-    if "--" in arguments:
-        at = arguments.index("--")
-        arguments, extra = arguments[:at], arguments[at + 1 :]
+    arguments, extra = cli.split_passed()
     parser = cli.Parser(
         prog="score.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )

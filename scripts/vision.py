@@ -19,11 +19,10 @@ from data_prep.lib import cli
 from data_prep.lib.errors import DataError
 from one_layer_lt.ticket.sizes import sizes
 from one_layer_lt.vision import data as datasets
-from one_layer_lt.vision.recipes import recipe_of
+from one_layer_lt.vision.recipes import Recipe, recipe_of
 from one_layer_lt.vision.ticket import ticket_of
-from one_layer_lt.vision.train import load_run, train
-from scripts.results import RESULTS
-from scripts.rules import put_table
+from one_layer_lt.vision.train import METRICS, lines, load_run, train
+from scripts.results import RESULTS, put_table
 from scripts.score import ROOT, commit, machine
 
 PAGE = ROOT / "docs" / "vision.md"
@@ -65,11 +64,10 @@ def measure(name: str, row: Row, roots: dict[str, Optional[Path]]) -> None:
     data = datasets.load(kind, root)
     run = ROOT / "runs" / "vision" / name
     train(recipe, data, run)
-    curve = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     result: dict[str, Any] = {
         "recipe": row.recipe,
         "settings": asdict(recipe),
-        "curve": curve,
+        "curve": list(lines(run / METRICS)),
         "commit": commit(),
         "machine": machine(),
     }
@@ -92,7 +90,7 @@ def table() -> str:
         result = json.loads(path.read_text())
         settings, last = result["settings"], result["curve"][-1]
         rule = "dense" if settings["dense"] else settings["rule"]
-        keep = "" if settings["dense"] else settings["keep"] or {"edge_popup": 0.5}.get(settings["rule"], "learned")
+        keep = "" if settings["dense"] else Recipe(**settings).mask_config().keep or "learned"
         stored = "" if result["ticket_bytes"] is None else f"{result['ticket_bytes'] / 1000:,.0f} kB"
         lines.append(
             f"| [{name}](results/vision/{name}.json) | {settings['model']} | {rule} | {keep} | {last['epoch']} | "

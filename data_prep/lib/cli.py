@@ -55,6 +55,15 @@ def downloads(out: Path, corpus: str) -> Path:
     return out.parent / "downloads" / corpus
 
 
+def split_passed() -> tuple[list[str], list[str]]:
+    """The command line's arguments: those before a lone `--`, and those after it, which another program gets."""
+    arguments = sys.argv[1:]
+    if "--" not in arguments:
+        return arguments, []
+    at = arguments.index("--")
+    return arguments[:at], arguments[at + 1 :]
+
+
 def run(main: Callable[[], None]) -> NoReturn:
     """Run a recipe: exit 0 when done, 2 with one line on what the user can mend, 130 when interrupted."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s | %(message)s", datefmt="%H:%M:%S")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..selection import kept_count, select_
+from ..selection import as_one, kept_count, select_
 from .base import MaskRule, Member, check_option
 from .schedules import scheduled
 
@@ -59,12 +59,13 @@ class GemMiner(MaskRule):
 
     def _freeze(self, scores: Sequence[Tensor], update: int) -> None:
         last = self.over - self.over % self.period
-        flat = torch.cat([tensor.reshape(-1) for tensor in scores])
-        alive = kept_count(scheduled("exponential", 1.0, self.keep, update, last), flat.numel())
-        kept = select_(torch.empty_like(flat), flat, alive, magnitude=False)
-        parts = kept.split([tensor.numel() for tensor in scores])
-        for tensor, part in zip(scores, parts):
-            tensor.masked_fill_(part.view(tensor.shape) == 0, _FROZEN)
+        ratio = scheduled("exponential", 1.0, self.keep, update, last)
+
+        def alive(flat: Tensor) -> Tensor:
+            return select_(torch.empty_like(flat), flat, kept_count(ratio, flat.numel()), magnitude=False)
+
+        for tensor, kept in zip(scores, as_one(scores, alive)):
+            tensor.masked_fill_(kept == 0, _FROZEN)
 
 
 def _frozen(scores: Tensor) -> Tensor:

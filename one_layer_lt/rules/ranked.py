@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..selection import kept_count, select_
+from ..selection import as_one, kept_count, select_
 from .base import Fused, MaskRule, check_option
 from .schedules import scheduled
 
@@ -67,10 +67,7 @@ class RankedRule(MaskRule):
 
     def selected_together(self, scores: Sequence[Tensor], training: bool) -> list[Tensor]:
         """The masks of tensors that are ranked as one."""
-        flat = torch.cat([tensor.detach().reshape(-1) for tensor in scores])
-        whole = self.training_mask(flat) if training else self.mask(flat)
-        parts = whole.split([tensor.numel() for tensor in scores])
-        return [part.view(tensor.shape) for part, tensor in zip(parts, scores)]
+        return as_one(scores, self.training_mask if training else self.mask)
 
 
 def times_sign_(grad: Tensor, scores: Tensor) -> Tensor:

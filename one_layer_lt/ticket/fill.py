@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -178,25 +178,14 @@ def _effective_(out: Tensor, mask: Mask, weight: Tensor) -> None:
 def _spec(shared: SharedWeight, redraws: Tensor | None) -> WeightSpec:
     """The spec of a random weight, with the digest of its float32 values, whatever its type and device now."""
     name, shape = shared.name, tuple(shared.weight.shape)
+    spec = WeightSpec(name, shape, shared.init, shared.seed, float(shared.scale), "", shared.period)
     weight = shared.weight.detach().cpu().float()
     if shared.init != EXISTING:
-        drawn = _drawn(shared, shared.redraws.cpu() if shared.draws else None)
+        drawn = spec.drawn(shared.redraws.cpu() if shared.draws else None)
         if not torch.equal(drawn.weight.to(shared.weight), shared.weight):
             raise ValueError(f"the random weight {name} is no longer what its seed gives: something has changed it")
-        weight = drawn.weight if redraws is None else _drawn(shared, redraws).weight
-    digest = SharedWeight.of(weight, name=name).digest()
-    return WeightSpec(name, shape, shared.init, shared.seed, float(shared.scale), digest, shared.period)
-
-
-def _drawn(like: SharedWeight, redraws: Tensor | None) -> SharedWeight:
-    """The random weight drawn once more, in float32 on CPU."""
-    shape, again = tuple(like.weight.shape), redraws is not None
-    drawn = SharedWeight(
-        shape, like.init, seed=like.seed, name=like.name, scale=like.scale, period=like.period, redrawn=again
-    )
-    if redraws is not None:
-        drawn.restore(redraws)
-    return drawn
+        weight = drawn.weight if redraws is None else spec.drawn(redraws).weight
+    return replace(spec, digest=SharedWeight.of(weight, name=name).digest())
 
 
 def _dense(model: nn.Module, scores: Collection[nn.Parameter]) -> Iterator[tuple[str, Tensor, bool]]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..config import MaskConfig
 from ..layout import Layout
 from ..rules import MaskRule
+from ..weights import SharedWeight
 from .planes import Bits, count_ones, unpack
 
 
@@ -39,6 +40,21 @@ class WeightSpec:
     @property
     def size(self) -> int:
         return math.prod(self.shape)
+
+    def drawn(self, redraws: Tensor | None = None) -> SharedWeight:
+        """The random weight, float32 on CPU, each element of the draw that ``redraws`` says; no digest is checked."""
+        shared = SharedWeight(
+            self.shape,
+            self.init,
+            seed=self.seed,
+            name=self.name,
+            scale=self.scale,
+            period=self.period,
+            redrawn=redraws is not None,
+        )
+        if redraws is not None:
+            shared.restore(redraws)
+        return shared
 
 
 @dataclass(frozen=True)

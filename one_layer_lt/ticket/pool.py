@@ -27,17 +27,7 @@ class WeightPool:
         if redraws is not None:
             key = (*key, spec.digest)
         if key not in self._drawn:
-            drawn = SharedWeight(
-                spec.shape,
-                spec.init,
-                seed=spec.seed,
-                name=spec.name,
-                scale=spec.scale,
-                period=spec.period,
-                redrawn=redraws is not None,
-            )
-            if redraws is not None:
-                drawn.restore(redraws)
+            drawn = spec.drawn(redraws)
             self._drawn[key], self._digests[key] = drawn, drawn.digest()
         if self._digests[key] != spec.digest:
             raise TicketError(

@@ -89,7 +89,7 @@ class Recipe:
         )
 
 
-_MNIST = Recipe(data="mnist", epochs=10, init="signed_constant")
+_MNIST = Recipe(data="mnist", epochs=10)
 # Ramanujan et al. 2019, arXiv 1911.13299, section 4.1 and their released settings.
 _CIFAR = Recipe(
     data="cifar10", model="conv4", epochs=100, lr=0.1, decay=5e-4, flip=True, padding=4, channels_last=True, keep=0.5
@@ -97,9 +97,7 @@ _CIFAR = Recipe(
 
 RECIPES: dict[str, Recipe] = {
     "digits": Recipe(),
-    "mnist-lenet": replace(
-        _MNIST, rule="bernoulli", rescale="tensor", optimizer="adam", lr=0.2, init="signed_constant"
-    ),
+    "mnist-lenet": replace(_MNIST, rule="bernoulli", rescale="tensor", optimizer="adam", lr=0.2),
     "mnist-conv2": replace(_MNIST, model="conv2", keep=0.5, epochs=5, lr=0.1),
     "cifar10-conv4": _CIFAR,
     "cifar10-conv6": replace(_CIFAR, model="conv6"),

@@ -130,9 +130,8 @@ class Trainer:
         return float(mean)
 
     def _update(self, update: int, images: Tensor, labels: Tensor, count: int) -> float:
-        torch.manual_seed(
-            _seed(self.recipe.seed, update, 0)
-        )  # of rules that sample: alike in all processes, and resumed
+        # Of rules that sample: alike in all processes, and resumed.
+        torch.manual_seed(_seed(self.recipe.seed, update, 0))
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(update)
         advance_(self.model, update)

@@ -941,7 +941,7 @@ class TestFilling:
         coder = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS, 9, zlib.Z_HUFFMAN_ONLY)
         stream = coder.compress(packed[1:]) + coder.flush()
         resign(flaw_file, _tensor("planes.0", torch.frombuffer(bytearray(stream), dtype=torch.uint8)))
-        monkeypatch.setattr("one_layer_lt.ticket.pool.SharedWeight", None)
+        monkeypatch.setattr("one_layer_lt.ticket.parts.SharedWeight", None)
         with pytest.raises(TicketError, match=r"a.weight has shape \[16384, 8192\], the model's \[2, 4\]"):
             load_ticket(flaw_file).fill_(three())
 
@@ -985,7 +985,7 @@ class TestSharing:
             drawn.append(options["name"])
             return make(*args, **options)
 
-        monkeypatch.setattr("one_layer_lt.ticket.pool.SharedWeight", counting)
+        monkeypatch.setattr("one_layer_lt.ticket.parts.SharedWeight", counting)
         pool = WeightPool()
         for _ in range(2):
             for ticket in tickets:
