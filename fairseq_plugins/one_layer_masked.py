@@ -53,6 +53,7 @@ class OneLayerMaskedModel(TransformerModel):
             raise SystemExit(2) from None
         model: OneLayerMaskedModel = super().build_model(args, task)
         model.cpu_bf16 = args.cpu_bf16
+        _scale_logits(model, args.logit_scale)
         if args.prunable:
             prunable_(model)
         if args.dense:
@@ -92,6 +93,14 @@ class OneLayerMaskedModel(TransformerModel):
         super().make_generation_fast_(**kwargs)
         fold_(self)
         fold_pruned_(self)
+
+
+def _scale_logits(model: TransformerModel, factor: float) -> None:
+    """Without affine layer norms, masked random weights bound how sharp predictions can be."""
+    decoder = model.decoder
+    norm = decoder.layer_norm if decoder.layer_norm is not None else decoder.layers[-1].final_layer_norm
+    with torch.no_grad():
+        norm.weight.mul_(factor)
 
 
 def _trained_by_name(args: Namespace, model: nn.Module) -> list[str]:

@@ -20,6 +20,7 @@ from one_layer_lt.weights import EXISTING
 ATTENTION_INITS = ("paper", "same")
 LAYER_NORMS = ("plain", "affine")
 EMBEDDINGS = ("masked", "pretrained", "pretrained-masked", "trained")
+KINDS = ("embed_tokens", "q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2", "output_projection")
 
 
 def _option(default: Any, text: str, choices: Collection[str] = ()) -> Any:
@@ -33,6 +34,7 @@ class MaskOptions(FairseqDataclass):
     keep: Optional[float] = _option(
         None, "fraction of the weights of each tensor that are kept, in (0, 1]; 0.5 with rules that have one"
     )
+    keep_of: str = _option("", "another keep for some kinds of tensors: NAME=RATIO,...; names", KINDS)
     mask_rule: str = _option("edge_popup", "how scores become a mask", RULES)
     mask_options: str = _option("", "the rule's own options: NAME=VALUE,...; a list of numbers as 0.3/0.1")
     mask_rescale: str = _option("none", "scale effective weights by all over kept weights of each", RESCALES)
@@ -46,6 +48,7 @@ class MaskOptions(FairseqDataclass):
         "--random-init (same)",
         ATTENTION_INITS,
     )
+    scale_of: str = _option("", "factors on the random weights of some kinds of tensors: NAME=FACTOR,...; names", KINDS)
     query_key_scale: str = _option(
         "1",
         "factor on the random weights of the query and key projections; auto: the fourth root of a head's width",
@@ -55,6 +58,7 @@ class MaskOptions(FairseqDataclass):
     mask_seed: int = _option(1, "seed of the random weights and of the scores' start")
     scale_fan: bool = _option(False, "count only kept weights as fan: random weights grow by 1/sqrt(keep)")
     layer_norm: str = _option("plain", "layer norms: without affine parameters, or with trained ones", LAYER_NORMS)
+    logit_scale: float = _option(1.0, "factor on the logits: the constant, or start, of the last layer norm's weight")
     embeddings: str = _option(
         "masked",
         "token embeddings: random under a mask, pre-trained and fixed, pre-trained under a mask, or trained (with the "
@@ -91,7 +95,11 @@ def mask_config(args: Namespace) -> MaskConfig:
     if args.prunable and not args.dense:
         raise ValueError("--prunable: needs --dense, for it is trained weights that are pruned")
     query_key_scale(args, "encoder")
-    return MaskConfig(
+    if not (math.isfinite(args.logit_scale) and args.logit_scale > 0):
+        raise ValueError(f"--logit-scale {args.logit_scale:g}: must be a positive number")
+    if args.logit_scale != 1 and getattr(args, "no_decoder_final_norm", False):
+        raise ValueError("--logit-scale: goes by the decoder's last layer norm, not with --no-decoder-final-norm")
+    config = MaskConfig(
         seed=args.mask_seed,
         keep=args.keep,
         rule=args.mask_rule,
@@ -104,6 +112,27 @@ def mask_config(args: Namespace) -> MaskConfig:
         drop=args.frozen_dropped,
         lock=args.frozen_locked,
     )
+    for flag, text, setting in (("--keep-of", args.keep_of, "keep"), ("--scale-of", args.scale_of, "scale")):
+        for kind, value in by_kind(flag, text).items():
+            try:
+                replace(config, **{setting: value})
+            except ValueError as error:
+                raise ValueError(f"{flag} {kind}={value:g}: {error}") from None
+    return config
+
+
+def by_kind(flag: str, text: str) -> dict[str, float]:
+    """``NAME=NUMBER,...`` as numbers by kind of tensor. Raises ``ValueError``, which names ``flag``, for other text."""
+    found: dict[str, float] = {}
+    for part in filter(None, text.split(",")):
+        kind, _, value = part.partition("=")
+        if kind not in KINDS or kind in found:
+            raise ValueError(f"{flag} {text}: must be NAME=NUMBER,..., each name once, of: {', '.join(KINDS)}")
+        try:
+            found[kind] = float(value)
+        except ValueError:
+            raise ValueError(f"{flag} {text}: {value!r} is not a number") from None
+    return found
 
 
 def query_key_scale(args: Namespace, stack: str) -> float:
@@ -135,11 +164,21 @@ def configure(args: Namespace, config: MaskConfig, tied_output: bool) -> Configu
 
     ``tied_output``: the output projection is the decoder's embedding, and follows it.
     """
+    keeps, scales = by_kind("--keep-of", args.keep_of), by_kind("--scale-of", args.scale_of)
     attention = config
     if args.attention_init == "paper":
         attention = replace(config, init="xavier_uniform", scale_fan=False)
 
     def choose(name: str, module: nn.Module) -> "MaskConfig | None":
+        chosen, kind = standard(name), name.rpartition(".")[2]
+        if kind == "output_projection" and tied_output:
+            kind = "embed_tokens"
+        if chosen is None or chosen.init == EXISTING:
+            return chosen
+        scale = chosen.scale * scales.get(kind, 1.0)
+        return replace(chosen, scale=scale, keep=keeps.get(kind, chosen.keep))
+
+    def standard(name: str) -> "MaskConfig | None":
         path = name.split(".")
         if path[-1] == "embed_tokens" or (path[-1] == "output_projection" and tied_output):
             if args.embeddings in ("pretrained", "trained"):

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data_prep.lib import cli
-from scripts.bench import ranks, steps, tickets
+from scripts.bench import ranks, steps, tickets, vision
 from scripts.bench.timing import Row
 from scripts.results import RESULTS
 from scripts.score import commit, machine
@@ -34,6 +34,7 @@ SUBJECTS: dict[str, Callable[[argparse.Namespace], Iterable[Row]]] = {
     "steps": lambda args: steps.rows(),
     "ranks": lambda args: ranks.rows(),
     "tickets": lambda args: tickets.rows(args.ticket, args.data),
+    "vision": lambda args: vision.rows(),
 }
 
 

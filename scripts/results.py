@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,22 +43,31 @@ def history(log: Iterable[str]) -> dict[str, list[list[float]]]:
     return {part: [[update, value] for update, value in sorted(points.items())] for part, points in found.items()}
 
 
-def store(run: Path, name: str, command: str) -> Path:
-    """Write ``docs/results/NAME.json``: the command, the training curve and the scores of the best checkpoint."""
+def result_of(run: Path, command: str, scores: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """What is kept of a run: the command, the training curve and the scores of each split."""
     log = run / "train.log"
     if not log.is_file():
         raise DataError(f"no such log: {log} (train with --log-format json --log-file {log})")
-    result: dict[str, Any] = {"command": command, "curve": history(read_lines(log))}
+    return {"command": command, "curve": history(read_lines(log)), **scores}
+
+
+def store(run: Path, name: str, command: str) -> Path:
+    """Write ``docs/results/NAME.json``: the command, the training curve and the scores of the best checkpoint."""
     scores = {split: run / f"checkpoint_best.{split}.json" for split in ("valid", "test")}
     if not scores["test"].is_file():
         raise DataError(f"{scores['test']} is missing: run scripts/score.py {run} --data FOLDER")
-    result.update({split: json.loads(path.read_text()) for split, path in scores.items() if path.is_file()})
+    found = {split: json.loads(path.read_text()) for split, path in scores.items() if path.is_file()}
     path = RESULTS / f"{name}.json"
+    keep(path, result_of(run, command, found))
+    return path
+
+
+def keep(path: Path, result: Mapping[str, Any]) -> None:
+    """Write a result's JSON, beside and renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     part.replace(path)
-    return path
 
 
 def table(corpus: str, results: dict[str, dict[str, Any]]) -> Iterator[str]:

@@ -144,6 +144,26 @@ def test_keep_is_exact(corpus: Path) -> None:
         assert kept == round(0.3 * scores_of(module).numel())
 
 
+def test_keep_and_scale_of_some_kinds(corpus: Path) -> None:
+    flags = ["--random-init", "signed_constant", "--keep", "0.5"]
+    plain = build(corpus, *flags)
+    model = build(corpus, *flags, "--keep-of", "fc1=0.25,embed_tokens=0.75", "--scale-of", "fc2=3")
+    for (name, module), (_, before) in zip(masked_modules(model), masked_modules(plain)):
+        kind = name.rpartition(".")[2]
+        keep = {"fc1": 0.25, "embed_tokens": 0.75, "output_projection": 0.75}.get(kind, 0.5)
+        weight, expected = masked_weight(module).shared.weight, masked_weight(before).shared.weight
+        assert int(masked_weight(module).mask(scores_of(module)).sum()) == round(keep * weight.numel())
+        torch.testing.assert_close(weight, (3 if kind == "fc2" else 1) * expected)
+
+
+@pytest.mark.parametrize("norm", [[], ["--decoder-normalize-before"]], ids=["post-norm", "pre-norm"])
+def test_scaled_logits(norm: list[str], corpus: Path) -> None:
+    plain, scaled = (build(corpus, *norm, *flags).eval() for flags in ([], ["--logit-scale", "2"]))
+    with torch.no_grad():
+        torch.testing.assert_close(scaled(**batch())[0], 2 * plain(**batch())[0])
+    assert summarize(scaled).trained == 0
+
+
 def test_affine_layer_norms_are_trained_when_asked(corpus: Path) -> None:
     norms = 2 * 2 + 2 * 3  # in two encoder and two decoder layers
     assert summarize(build(corpus, "--layer-norm", "affine")).trained == norms * 2 * 16

@@ -1,0 +1,243 @@
+"""Train a table of runs, one after the other or side by side, and keep what each gave.
+
+    python scripts/sweep.py scripts/studies/levers.toml --jobs 2       # hours; stop and start it as you like
+    python scripts/sweep.py scripts/studies/levers.toml "lr 5e-4"      # this run alone
+
+A study is a TOML file: `data` (a prepared folder), `[flags]` of fairseq-train for all runs, and `[runs]`, each a name and
+the flags that it changes. Beside them, for the study or for one run: `seeds`, `splits` to translate (valid), `beam`,
+`lenpen`, and `last`, the number of checkpoints to average instead of taking the best. Runs resume where they were
+stopped; what they gave is docs/results/STUDY/RUN-sSEED.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+import torch
+
+from data_prep.lib import cli
+from data_prep.lib.errors import DataError
+from fairseq_plugins.ticket import from_checkpoint
+from one_layer_lt.ticket.sizes import sizes
+from scripts.average import count, load
+from scripts.results import RESULTS, keep, result_of
+from scripts.score import ROOT, find_checkpoint
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SETTINGS: dict[str, Any] = {"seeds": [1], "splits": ["valid"], "beam": 5, "lenpen": 1.0, "last": None, "data": None}
+DIVERGED = "FloatingPointError"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a study.
+
+    flags: of fairseq-train, by name; True for one without a value. The other fields are the keys of ``SETTINGS``.
+    """
+
+    study: str
+    name: str
+    seed: int
+    flags: Mapping[str, Any]
+    data: str
+    splits: tuple[str, ...]
+    beam: int
+    lenpen: float
+    last: Optional[int]
+
+    @property
+    def slug(self) -> str:
+        """The name in those of files."""
+        return f"{re.sub(r'[^A-Za-z0-9.=-]+', '-', self.name).strip('-')}-s{self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Of its checkpoints, relative to the repository."""
+        return Path("runs", self.study, self.slug)
+
+    @property
+    def result(self) -> Path:
+        """The JSON that keeps what it gave."""
+        return RESULTS / self.study / f"{self.slug}.json"
+
+    @property
+    def is_dense(self) -> bool:
+        return bool(self.flags.get("dense"))
+
+    def command(self) -> list[str]:
+        """fairseq-train's arguments, the same on every machine."""
+        arguments = ["fairseq-train", self.data, "--user-dir", "fairseq_plugins"]
+        for name, value in self.flags.items():
+            if value is not False:
+                arguments += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+        arguments += ["--seed", str(self.seed)]
+        arguments += [] if self.is_dense else ["--mask-seed", str(self.seed)]
+        arguments += ["--num-workers", "0", "--update-epoch-batch-itr", "True"]
+        return [*arguments, "--save-dir", str(self.folder)]
+
+
+def read_study(path: Path) -> list[Run]:
+    """The runs of a study, seed by seed. Raises ``DataError`` that names the file and what is wrong in it."""
+    try:
+        study = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise DataError(f"no such study: {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is no TOML: {error}") from None
+    for name in study:
+        if name not in {"title", "flags", "runs", *SETTINGS}:
+            raise DataError(f"{path}: unknown key {name!r}; flags of fairseq-train go under [flags]")
+    if not isinstance(study.get("runs"), dict) or not study["runs"]:
+        raise DataError(f"{path} has no [runs]")
+    runs = [run for name, changes in study["runs"].items() for run in _runs(path, study, name, changes)]
+    slugs = [run.slug for run in runs]
+    for run in runs:
+        if slugs.count(run.slug) > 1:
+            raise DataError(f"{path}: the run {run.name!r} would share its files with another: change its name")
+    return runs
+
+
+def _runs(path: Path, study: Mapping[str, Any], name: str, changes: Mapping[str, Any]) -> Iterator[Run]:
+    if not isinstance(changes, dict):
+        raise DataError(f"{path}: the run {name!r} must be a table of flags, as {{ lr = 1e-3 }}")
+    settings = {**SETTINGS, **{key: study[key] for key in SETTINGS if key in study}}
+    settings.update({key: value for key, value in changes.items() if key in SETTINGS})
+    flags = {**study.get("flags", {}), **{key: value for key, value in changes.items() if key not in SETTINGS}}
+    if not settings["data"]:
+        raise DataError(f"{path}: the run {name!r} has no data: name a prepared folder")
+    settings["splits"] = tuple(settings["splits"])
+    for seed in settings.pop("seeds"):
+        yield Run(study=path.stem, name=name, seed=seed, flags=flags, **settings)
+
+
+def make(run: Run, threads: int) -> str:
+    """Train, score and keep a run, or go on with it; says in a line what came of it."""
+    asked = shlex.join(run.command())
+    if run.result.is_file():
+        kept = json.loads(run.result.read_text())
+        if kept["command"] != asked:
+            raise DataError(f"{run.result} is of other flags than the study's: remove it, or name the run anew")
+        return "kept"
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    seconds, said = _train(run, environment)
+    if said is not None:
+        if DIVERGED not in said:
+            raise DataError(f"{run.slug}: training failed: {said} (the whole log: {run.folder / 'output.log'})")
+        keep(run.result, {"command": asked, "diverged": said})
+        return "diverged"
+    checkpoint, _ = find_checkpoint(ROOT / run.folder, run.last)
+    scores = {split: _score(run, checkpoint, split, environment) for split in run.splits}
+    result = {**result_of(ROOT / run.folder, asked, scores), "seconds": round(seconds), "threads": threads}
+    result["size"] = size_of(checkpoint, ROOT / run.data, run.is_dense)
+    keep(run.result, result)
+    for file in (ROOT / run.folder).glob("checkpoint*.pt"):
+        if file != checkpoint:
+            file.unlink()
+    bleu = ", ".join(f"{split} BLEU {score['bleu']['score']:.2f}" for split, score in scores.items())
+    return f"valid perplexity {min(value for _, value in result['curve']['valid']):.2f}, {bleu}"
+
+
+def _train(run: Run, environment: Mapping[str, str]) -> tuple[float, Optional[str]]:
+    """Seconds of training in all, and the last line that was said where it failed."""
+    folder = ROOT / run.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    spent = folder / "seconds"
+    arguments = [sys.executable, "-m", "fairseq_cli.train", *run.command()[1:]]
+    arguments += [] if torch.cuda.is_available() else ["--cpu", "--cpu-bf16"]
+    arguments += ["--log-format", "json", "--log-interval", "50", "--log-file", str(run.folder / "train.log")]
+    started = time.perf_counter()
+    try:
+        with open(folder / "output.log", "a+", encoding="utf-8", errors="replace") as log:
+            where = log.seek(0, os.SEEK_END)
+            done = subprocess.run(arguments, cwd=ROOT, env=environment, stdout=log, stderr=log, check=False)
+            log.seek(where)
+            said = (log.read().strip().splitlines() or ["no message"])[-1]
+    finally:
+        before = float(spent.read_text()) if spent.is_file() else 0.0
+        spent.write_text(str(before + time.perf_counter() - started))
+    return float(spent.read_text()), said if done.returncode else None
+
+
+def _score(run: Run, checkpoint: Path, split: str, environment: Mapping[str, str]) -> dict[str, Any]:
+    out = ROOT / run.folder / f"{split}.json"
+    path = checkpoint.relative_to(ROOT)
+    arguments = [sys.executable, "scripts/score.py", str(path), "--data", run.data, "--split", split, "--out", str(out)]
+    arguments += ["--beam", str(run.beam), "--lenpen", f"{run.lenpen:g}"]
+    done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise DataError(f"{run.slug}: scoring failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+    score: dict[str, Any] = json.loads(out.read_text())
+    return score
+
+
+def size_of(checkpoint: Path, data: Path, dense: bool) -> dict[str, int]:
+    """Bytes without dictionaries and tokenizer: of the ticket as stored, or of a dense model in float32."""
+    if dense:
+        tensors = {tensor.data_ptr(): tensor for tensor in load(checkpoint)["model"].values()}.values()
+        weights = sum(tensor.numel() for tensor in tensors if tensor.numel() > 1)
+        return {"weights": weights, "bytes": 4 * weights}
+    measured = sizes(from_checkpoint(checkpoint, data))
+    return {"weights": measured.dense // 4, "bytes": measured.without_assets}
+
+
+def main() -> None:
+    parser = cli.Parser(
+        prog="sweep.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("study", type=Path, help="a TOML file")
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="of the study (all)")
+    parser.add_argument("--jobs", type=count, default=1, metavar="N", help="how many to train at a time (1)")
+    parser.add_argument("--list", action="store_true", help="print the commands, and train nothing")
+    args = parser.parse_args()
+    runs = read_study(args.study)
+    for name in args.runs:
+        if name not in [run.name for run in runs]:
+            parser.error(f"unknown run {name!r}; choose of: {'; '.join(dict.fromkeys(run.name for run in runs))}")
+    runs = [run for run in runs if not args.runs or run.name in args.runs]
+    if args.list:
+        print("\n".join(shlex.join(run.command()) for run in runs))
+        return
+    for run in runs:
+        if not (ROOT / run.data).is_dir():
+            raise DataError(f"{run.data} is missing: prepare it with data_prep/")
+    if shutil.disk_usage(ROOT).free < 2 << 30:
+        raise DataError(f"{ROOT}: less than 2 GiB free, and every run keeps a checkpoint")
+    failed = list(_make_all(runs, args.jobs))
+    if failed:
+        raise DataError(f"{len(failed)} of {len(runs)} runs failed: {failed[0]}")
+
+
+def _make_all(runs: list[Run], jobs: int) -> Iterator[DataError]:
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    pool = ThreadPoolExecutor(jobs)
+    waiting = [(run, pool.submit(make, run, threads)) for run in runs]
+    try:
+        for run, made in waiting:
+            try:
+                print(f"{run.slug}: {made.result()}", flush=True)
+            except DataError as error:
+                print(f"{run.slug}: {error}", file=sys.stderr, flush=True)
+                yield error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+if __name__ == "__main__":
+    cli.run(main)
