@@ -113,11 +113,12 @@ def mask_config(args: Namespace) -> MaskConfig:
         lock=args.frozen_locked,
     )
     for flag, text, setting in (("--keep-of", args.keep_of, "keep"), ("--scale-of", args.scale_of, "scale")):
-        for kind, value in by_kind(flag, text).items():
+        for kind, number in by_kind(flag, text).items():
+            changed: dict[str, Any] = {setting: number}
             try:
-                replace(config, **{setting: value})
+                replace(config, **changed)
             except ValueError as error:
-                raise ValueError(f"{flag} {kind}={value:g}: {error}") from None
+                raise ValueError(f"{flag} {kind}={number:g}: {error}") from None
     return config
 
 

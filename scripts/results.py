@@ -53,12 +53,13 @@ def result_of(run: Path, command: str, scores: Mapping[str, dict[str, Any]]) -> 
 
 def store(run: Path, name: str, command: str) -> Path:
     """Write ``docs/results/NAME.json``: the command, the training curve and the scores of the best checkpoint."""
+    result = result_of(run, command, {})
     scores = {split: run / f"checkpoint_best.{split}.json" for split in ("valid", "test")}
     if not scores["test"].is_file():
         raise DataError(f"{scores['test']} is missing: run scripts/score.py {run} --data FOLDER")
-    found = {split: json.loads(path.read_text()) for split, path in scores.items() if path.is_file()}
+    result.update({split: json.loads(path.read_text()) for split, path in scores.items() if path.is_file()})
     path = RESULTS / f"{name}.json"
-    keep(path, result_of(run, command, found))
+    keep(path, result)
     return path
 
 

@@ -3,10 +3,10 @@
     python scripts/sweep.py scripts/studies/levers.toml --jobs 2       # hours; stop and start it as you like
     python scripts/sweep.py scripts/studies/levers.toml "lr 5e-4"      # this run alone
 
-A study is a TOML file: `data` (a prepared folder), `[flags]` of fairseq-train for all runs, and `[runs]`, each a name and
-the flags that it changes. Beside them, for the study or for one run: `seeds`, `splits` to translate (valid), `beam`,
-`lenpen`, and `last`, the number of checkpoints to average instead of taking the best. Runs resume where they were
-stopped; what they gave is docs/results/STUDY/RUN-sSEED.json.
+A study is a TOML file: `data` (a prepared folder), `[flags]` of fairseq-train for all runs, and `[runs]`, each a name
+and the flags that it changes. Beside them, for the study or for one run: `seeds`, `splits` to translate (valid),
+`beam`, `lenpen`, and `last`, the number of checkpoints to average instead of taking the best. Runs resume where they
+were stopped; what they gave is docs/results/STUDY/RUN-sSEED.json.
 """
 
 from __future__ import annotations
@@ -95,12 +95,7 @@ class Run:
 
 def read_study(path: Path) -> list[Run]:
     """The runs of a study, seed by seed. Raises ``DataError`` that names the file and what is wrong in it."""
-    try:
-        study = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise DataError(f"no such study: {path}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is no TOML: {error}") from None
+    study = _parsed(path)
     for name in study:
         if name not in {"title", "flags", "runs", *SETTINGS}:
             raise DataError(f"{path}: unknown key {name!r}; flags of fairseq-train go under [flags]")
@@ -112,6 +107,20 @@ def read_study(path: Path) -> list[Run]:
         if slugs.count(run.slug) > 1:
             raise DataError(f"{path}: the run {run.name!r} would share its files with another: change its name")
     return runs
+
+
+def title_of(path: Path) -> str:
+    """What a study says it is about."""
+    return str(_parsed(path).get("title", path.stem))
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise DataError(f"no such study: {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is no TOML: {error}") from None
 
 
 def _runs(path: Path, study: Mapping[str, Any], name: str, changes: Mapping[str, Any]) -> Iterator[Run]:
@@ -177,7 +186,7 @@ def _train(run: Run, environment: Mapping[str, str]) -> tuple[float, Optional[st
 
 def _score(run: Run, checkpoint: Path, split: str, environment: Mapping[str, str]) -> dict[str, Any]:
     out = ROOT / run.folder / f"{split}.json"
-    path = checkpoint.relative_to(ROOT)
+    path = run.folder / checkpoint.name
     arguments = [sys.executable, "scripts/score.py", str(path), "--data", run.data, "--split", split, "--out", str(out)]
     arguments += ["--beam", str(run.beam), "--lenpen", f"{run.lenpen:g}"]
     done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
