@@ -234,7 +234,8 @@ def main() -> None:
 
 
 def _make_all(runs: list[Run], jobs: int) -> Iterator[DataError]:
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = max(1, cores // jobs)
     pool = ThreadPoolExecutor(jobs)
     waiting = [(run, pool.submit(make, run, threads)) for run in runs]
     try:

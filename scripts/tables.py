@@ -20,6 +20,10 @@ from scripts.score import ROOT
 from scripts.sweep import Run, read_study, title_of
 
 STUDIES = ROOT / "scripts" / "studies"
+COLUMNS = (
+    *("run", "updates", "seeds", "valid perplexity", "valid BLEU", "effect"),
+    *("test BLEU", "tokenised", "file, kB", "minutes"),
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,11 @@ class Row:
     def bleu(self, split: str) -> list[float]:
         """Of each seed that was translated."""
         return [result[split]["bleu"]["score"] for result in self.results if split in result]
+
+    def tokenised(self) -> list[float]:
+        """BLEU of the test set as tokenised and lower-cased by the corpus, where it is."""
+        found = (result["test"]["tokenised_bleu"] for result in self.results if "test" in result)
+        return [bleu["score"] for bleu in found if bleu]
 
     def perplexities(self) -> list[float]:
         """The best of each seed."""
@@ -67,6 +76,10 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
+def _cells(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
 def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
     """The page of a study, line by line; effects are against its first run."""
     name = study.stem
@@ -74,25 +87,23 @@ def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
     yield ""
     yield f"Trained by `python scripts/sweep.py {study.relative_to(ROOT)}`, written by `python -m scripts.tables`."
     yield ""
-    yield "| run | updates | seeds | valid perplexity | valid BLEU | effect | test BLEU | file, kB | minutes |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield _cells(COLUMNS)
+    yield _cells(["---"] * len(COLUMNS))
     base = rows[0].bleu("valid")
     signature = ""
     for row in rows:
         links = " ".join(f"[{run.seed}]({name}/{run.result.name})" for run in row.runs)
         first = row.first()
         if first is None:
-            yield f"| {row.run.name} | | {links} | diverged | | | | | |"
+            yield _cells([row.run.name, "", links, "diverged", *[""] * (len(COLUMNS) - 4)])
             continue
         valid, score = row.bleu("valid"), first["valid"]
         effect = f"{statistics.fmean(valid) - statistics.fmean(base):+.2f}" if row is not rows[0] and base else ""
         minutes = statistics.fmean(result["seconds"] for result in row.results if "seconds" in result) / 60
         signature = score["bleu"]["signature"]
-        yield (
-            f"| {row.run.name} | {score['checkpoint']['updates']:,} | {links} | {spread(row.perplexities())} | "
-            f"{spread(valid)} | {effect} | {spread(row.bleu('test'))} | {first['size']['bytes'] / 1000:,.0f} | "
-            f"{minutes:.0f} |"
-        )
+        cells = [row.run.name, f"{score['checkpoint']['updates']:,}", links, spread(row.perplexities()), spread(valid)]
+        cells += [effect, spread(row.bleu("test")), spread(row.tokenised())]
+        yield _cells([*cells, f"{first['size']['bytes'] / 1000:,.0f}", f"{minutes:.0f}"])
     yield ""
     yield (
         f"`{signature}`, beam {rows[0].run.beam}. Perplexity is that of the best epoch; a file is a ticket, or a "
