@@ -102,6 +102,29 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def draw() -> None:
+    """Test accuracy by epoch, a panel a data set, masked and dense."""
+    import matplotlib
+
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    panels: dict[str, list[str]] = {}
+    for name, row in ROWS.items():
+        if (RESULTS / "vision" / f"{name}.json").is_file():
+            panels.setdefault(row.recipe, []).append(name)
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(3.2 * len(panels), 3), layout="constrained", squeeze=False)
+    for panel, (recipe, names) in zip(axes[0], panels.items()):
+        for name in names:
+            curve = json.loads((RESULTS / "vision" / f"{name}.json").read_text())["curve"]
+            label = "dense" if ROWS[name].changes.get("dense") else "masked"
+            panel.plot([line["epoch"] for line in curve], [100 * line["accuracy"] for line in curve], label=label)
+        panel.set(title=recipe, xlabel="epoch", ylabel="test accuracy, %")
+        panel.legend()
+    figure.savefig(RESULTS / "vision.png", dpi=110)
+
+
 def main() -> None:
     parser = cli.Parser(
         prog="vision.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
@@ -114,11 +137,12 @@ def main() -> None:
     for name in args.rows:
         if name not in ROWS:
             parser.error(f"unknown row {name!r}; choose of: {', '.join(ROWS)}")
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     if not args.table:
         for name in args.rows or ROWS:
             measure(name, ROWS[name], {"mnist": args.mnist, "cifar10": args.cifar10})
     put_table(PAGE, COMMAND, table())
+    draw()
 
 
 if __name__ == "__main__":
