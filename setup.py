@@ -3,7 +3,7 @@
 from setuptools import find_packages, setup
 
 CTRANSLATE2 = ["ctranslate2"]
-DATA = ["babel", "mosestokenizer", "num2words", "subword-nmt", "tqdm"]
+DATA = ["babel", "gensim", "mosestokenizer", "num2words", "subword-nmt", "tqdm"]
 PLOTS = ["matplotlib", "tomli; python_version < '3.11'"]
 VISION = ["pillow>=9.1", "scikit-learn"]
 TRITON = "triton; platform_system == 'Linux' and platform_machine == 'x86_64'"
