@@ -1,0 +1,135 @@
+"""Watch the search for masks: how many bits flip, how many flip back, and what the flips are worth.
+
+    python scripts/flips.py docs/results/flips/reference.json -- data-bin/multi30k.de-en --arch one_layer_masked ...
+
+What follows `--` are fairseq-train's arguments; nothing is saved but the JSON. Every tenth update is watched: the
+fraction of bits of each kind of tensor that it flips, the fraction that differs from ten updates before (less than ten
+times as many, for bits flip back), and the loss, in nats a token, before and after it on the batch that it was made for
+and on one of the validation set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq import options, tasks, utils
+from fairseq.data import iterators
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.logging import metrics
+from fairseq.trainer import Trainer
+from torch import Tensor, nn
+
+from data_prep.lib import cli
+from one_layer_lt import masked_modules, masked_weight, scores_of
+from scripts.results import keep
+from scripts.score import ROOT, commit, machine
+
+EVERY = 10
+
+
+def masks_of(model: nn.Module) -> dict[str, Tensor]:
+    """Of every masked tensor, tied ones once: its mask, bool."""
+    found: dict[nn.Parameter, tuple[str, Tensor]] = {}
+    with torch.no_grad():
+        for name, module in masked_modules(model):
+            scores = scores_of(module)
+            if scores not in found:
+                found[scores] = name, masked_weight(module).mask(scores) != 0
+    return dict(found.values())
+
+
+def flipped(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, float]:
+    """The fraction of bits that differ, by kind of tensor (``all``: of all)."""
+    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for name, mask in before.items():
+        for kind in (name.rpartition(".")[2], "all"):
+            counts[kind][0] += int((mask != after[name]).sum())
+            counts[kind][1] += mask.numel()
+    return {kind: differ / of for kind, (differ, of) in counts.items()}
+
+
+class Watch:
+    """A fairseq training that is watched. Raises ``SystemExit`` for arguments that fairseq refuses."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        arguments = [*arguments, "--user-dir", str(ROOT / "fairseq_plugins")]
+        arguments += [] if torch.cuda.is_available() else ["--cpu", "--cpu-bf16"]
+        parser = options.get_training_parser()
+        config = convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, arguments))
+        utils.import_user_module(config.common)
+        torch.manual_seed(config.common.seed)
+        self.task = tasks.setup_task(config.task)
+        for split in ("train", "valid"):
+            self.task.load_dataset(split)
+        self.model = self.task.build_model(config.model)
+        self.criterion = self.task.build_criterion(config.criterion)
+        self.trainer = Trainer(config, self.task, self.model, self.criterion)
+        self.updates = config.optimization.max_update
+        batches = self.trainer.get_valid_iterator("valid").next_epoch_itr(shuffle=False)
+        self.held = next(iter(batches))
+
+    def losses(self, sample: dict[str, Any]) -> float:
+        """Nats a token, without dropout and label smoothing."""
+        self.model.eval()
+        with torch.no_grad():
+            _, count, found = self.criterion(self.model, utils.move_to_cuda(sample) if self.trainer.cuda else sample)
+        self.model.train()
+        return float(found["nll_loss"]) / count
+
+    def run(self) -> list[dict[str, Any]]:
+        """Train to the end; what was seen, an entry for each update that was watched."""
+        seen: list[dict[str, Any]] = []
+        epochs = self.trainer.get_train_iterator(epoch=1)
+        before, update = masks_of(self.model), 0
+        with metrics.aggregate():
+            while update < self.updates:
+                epoch = epochs.next_epoch_itr(shuffle=True)
+                self.trainer.begin_epoch(epochs.epoch)
+                for samples in iterators.GroupedIterator(epoch, 1):
+                    if update >= self.updates:
+                        break
+                    update += 1
+                    if update % EVERY:
+                        self.trainer.train_step(samples)
+                        continue
+                    start = masks_of(self.model)
+                    was = self.losses(samples[0]), self.losses(self.held)
+                    self.trainer.train_step(samples)
+                    now, masks = (self.losses(samples[0]), self.losses(self.held)), masks_of(self.model)
+                    seen.append(
+                        {
+                            "update": update,
+                            "rate": self.trainer.get_lr(),
+                            "flips": flipped(start, masks),
+                            "moved": flipped(before, masks),
+                            "loss": was[0],
+                            "gain": was[0] - now[0],
+                            "held_loss": was[1],
+                            "held_gain": was[1] - now[1],
+                        }
+                    )
+                    before = masks
+        return seen
+
+
+def main() -> None:
+    arguments, passed = cli.split_passed()
+    parser = cli.Parser(
+        prog="flips.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("out", type=Path, help="the JSON")
+    args = parser.parse_args(arguments)
+    logging.disable(logging.INFO)
+    seen = Watch(passed).run()
+    command = shlex.join(["python", "scripts/flips.py", str(args.out), "--", *passed])
+    keep(args.out, {"command": command, "commit": commit(), "machine": machine(), "every": EVERY, "seen": seen})
+
+
+if __name__ == "__main__":
+    cli.run(main)
