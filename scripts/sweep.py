@@ -5,8 +5,9 @@
 
 A study is a TOML file: `data` (a prepared folder), `[flags]` of fairseq-train for all runs, and `[runs]`, each a name
 and the flags that it changes. Beside them, for the study or for one run: `seeds`, `splits` to translate (valid),
-`beam`, `lenpen`, and `last`, the number of checkpoints to average instead of taking the best. Runs resume where they
-were stopped; what they gave is docs/results/STUDY/RUN-sSEED.json.
+`beam`, `lenpen`, `last`, the number of checkpoints to average instead of taking the best, and `bits`, to translate with
+a dense model's weights rounded to so many, too. Runs resume where they were stopped; what they gave is
+docs/results/STUDY/RUN-sSEED.json.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from data_prep.lib.errors import DataError
 from fairseq_plugins.ticket import from_checkpoint
 from one_layer_lt.ticket.sizes import sizes
 from scripts.average import count, load
+from scripts.quantize import quantize, size
 from scripts.results import RESULTS, keep, result_of
 from scripts.score import ROOT, find_checkpoint
 
@@ -41,7 +43,15 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-SETTINGS: dict[str, Any] = {"seeds": [1], "splits": ["valid"], "beam": 5, "lenpen": 1.0, "last": None, "data": None}
+SETTINGS: dict[str, Any] = {
+    "data": None,
+    "seeds": [1],
+    "splits": ["valid"],
+    "beam": 5,
+    "lenpen": 1.0,
+    "last": None,
+    "bits": [],
+}
 DIVERGED = "FloatingPointError"
 
 
@@ -61,6 +71,7 @@ class Run:
     beam: int
     lenpen: float
     last: Optional[int]
+    bits: tuple[int, ...] = ()
 
     @property
     def slug(self) -> str:
@@ -131,7 +142,10 @@ def _runs(path: Path, study: Mapping[str, Any], name: str, changes: Mapping[str,
     flags = {**study.get("flags", {}), **{key: value for key, value in changes.items() if key not in SETTINGS}}
     if not settings["data"]:
         raise DataError(f"{path}: the run {name!r} has no data: name a prepared folder")
-    settings["splits"] = tuple(settings["splits"])
+    for key in ("splits", "bits"):
+        settings[key] = tuple(settings[key])
+    if settings["bits"] and not flags.get("dense"):
+        raise DataError(f"{path}: the run {name!r} has bits, but is not dense: tickets hold about one a weight anyway")
     for seed in settings.pop("seeds"):
         yield Run(study=path.stem, name=name, seed=seed, flags=flags, **settings)
 
@@ -155,8 +169,13 @@ def make(run: Run, threads: int) -> str:
     scores = {split: _score(run, checkpoint, split, environment) for split in run.splits}
     result = {**result_of(ROOT / run.folder, asked, scores), "seconds": round(seconds), "threads": threads}
     result["size"] = size_of(checkpoint, ROOT / run.data, run.is_dense)
+    for bits in run.bits:
+        small = checkpoint.with_name(f"int{bits}.pt")
+        bytes_ = quantize(checkpoint, bits, small)
+        result[f"int{bits}"] = {split: _score(run, small, split, environment) for split in run.splits}
+        result[f"int{bits}"]["size"] = {"weights": result["size"]["weights"], "bytes": bytes_}
     keep(run.result, result)
-    for file in (ROOT / run.folder).glob("checkpoint*.pt"):
+    for file in (ROOT / run.folder).glob("*.pt"):
         if file != checkpoint:
             file.unlink()
     bleu = ", ".join(f"{split} BLEU {score['bleu']['score']:.2f}" for split, score in scores.items())
@@ -185,7 +204,7 @@ def _train(run: Run, environment: Mapping[str, str]) -> tuple[float, Optional[st
 
 
 def _score(run: Run, checkpoint: Path, split: str, environment: Mapping[str, str]) -> dict[str, Any]:
-    out = ROOT / run.folder / f"{split}.json"
+    out = ROOT / run.folder / f"{checkpoint.stem}.{split}.json"
     path = run.folder / checkpoint.name
     arguments = [sys.executable, "scripts/score.py", str(path), "--data", run.data, "--split", split, "--out", str(out)]
     arguments += ["--beam", str(run.beam), "--lenpen", f"{run.lenpen:g}"]
@@ -199,9 +218,8 @@ def _score(run: Run, checkpoint: Path, split: str, environment: Mapping[str, str
 def size_of(checkpoint: Path, data: Path, dense: bool) -> dict[str, int]:
     """Bytes without dictionaries and tokenizer: of the ticket as stored, or of a dense model in float32."""
     if dense:
-        tensors = {tensor.data_ptr(): tensor for tensor in load(checkpoint)["model"].values()}.values()
-        weights = sum(tensor.numel() for tensor in tensors if tensor.numel() > 1)
-        return {"weights": weights, "bytes": 4 * weights}
+        bytes_ = size(load(checkpoint)["model"], 32)
+        return {"weights": bytes_ // 4, "bytes": bytes_}
     measured = sizes(from_checkpoint(checkpoint, data))
     return {"weights": measured.dense // 4, "bytes": measured.without_assets}
 
