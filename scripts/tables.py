@@ -1,4 +1,4 @@
-"""Redraw the page and the plot of every study from what its runs gave.
+"""Redraw the pages and the plots of all studies from what its runs gave.
 
 python -m scripts.tables
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from data_prep.lib import cli
+from scripts import plots
 from scripts.results import RESULTS
 from scripts.score import ROOT
 from scripts.sweep import Run, read_study, title_of
@@ -76,10 +76,6 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
-def _cells(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
     """The page of a study, line by line; effects are against its first run."""
     name = study.stem
@@ -87,15 +83,13 @@ def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
     yield ""
     yield f"Trained by `python scripts/sweep.py {study.relative_to(ROOT)}`, written by `python -m scripts.tables`."
     yield ""
-    yield _cells(COLUMNS)
-    yield _cells(["---"] * len(COLUMNS))
     base = rows[0].bleu("valid")
-    signature = ""
+    signature, lines = "", []
     for row in rows:
         links = " ".join(f"[{run.seed}]({name}/{run.result.name})" for run in row.runs)
         first = row.first()
         if first is None:
-            yield _cells([row.run.name, "", links, "diverged", *[""] * (len(COLUMNS) - 4)])
+            lines.append([row.run.name, "", links, "diverged", *[""] * (len(COLUMNS) - 4)])
             continue
         valid, score = row.bleu("valid"), first["valid"]
         effect = f"{statistics.fmean(valid) - statistics.fmean(base):+.2f}" if row is not rows[0] and base else ""
@@ -103,7 +97,10 @@ def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
         signature = score["bleu"]["signature"]
         cells = [row.run.name, f"{score['checkpoint']['updates']:,}", links, spread(row.perplexities()), spread(valid)]
         cells += [effect, spread(row.bleu("test")), spread(row.tokenised())]
-        yield _cells([*cells, f"{first['size']['bytes'] / 1000:,.0f}", f"{minutes:.0f}"])
+        lines.append([*cells, f"{first['size']['bytes'] / 1000:,.0f}", f"{minutes:.0f}"])
+    used = [number for number in range(len(COLUMNS)) if any(line[number] for line in lines)]
+    for line in (COLUMNS, ["---"] * len(COLUMNS), *lines):
+        yield f"| {' | '.join(line[number] for number in used)} |"
     yield ""
     yield (
         f"`{signature}`, beam {rows[0].run.beam}. Perplexity is that of the best epoch; a file is a ticket, or a "
@@ -114,34 +111,39 @@ def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
     yield ""
 
 
-def plot(study: Path, rows: Sequence[Row]) -> None:
-    """Validation perplexity of each row's first seed over the updates."""
-    import matplotlib
+def curves_of(rows: Sequence[Row]) -> dict[str, list[list[float]]]:
+    """The validation curve of each row's first seed."""
+    return {row.run.name: first["curve"]["valid"] for row in rows if (first := row.first()) is not None}
 
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
-    colours = pyplot.colormaps["turbo"]
-    drawn = [(row.run.name, first["curve"]["valid"]) for row in rows if (first := row.first()) is not None]
-    for number, (label, points) in enumerate(drawn):
-        axes.plot(*zip(*points), label=label, color=colours((number + 0.5) / len(drawn)), linewidth=1.2)
-    axes.set(xlabel="updates", ylabel="validation perplexity", yscale="log")
-    least = min(value for _, points in drawn for _, value in points)
-    axes.set_ylim(top=least * math.e**2)
-    axes.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.savefig(RESULTS / f"{study.stem}.png", dpi=110)
-    pyplot.close(figure)
+def sized(rows: Sequence[Row]) -> Iterator[plots.Sized]:
+    """Every model of the rows as a file: bytes against the mean BLEU of the test set, dense ones also rounded."""
+    for row in rows:
+        first = row.first()
+        if first is None or "test" not in first:
+            continue
+        kind = "dense, float32" if row.run.is_dense else "masked, ticket"
+        yield plots.Sized(row.run.name, kind, first["size"]["bytes"], statistics.fmean(row.bleu("test")))
+        for bits in row.run.bits:
+            found = [result[f"int{bits}"] for result in row.results if f"int{bits}" in result]
+            bleu = statistics.fmean(result["test"]["bleu"]["score"] for result in found)
+            yield plots.Sized(row.run.name, f"dense, {bits} bits", found[0]["size"]["bytes"], bleu)
 
 
 def main() -> None:
+    logging.disable(logging.DEBUG)
     cli.Parser(prog="scripts.tables", description="Redraw the pages of all studies.").parse_args()
     for study in sorted(STUDIES.glob("*.toml")):
         rows = rows_of(study)
         if rows:
             (RESULTS / f"{study.stem}.md").write_text("\n".join(page(study, rows)))
-            plot(study, rows)
+            plots.curves(RESULTS / f"{study.stem}.png", curves_of(rows))
+    sizes = STUDIES / "sizes.toml"
+    if sizes.is_file() and (points := list(sized(rows_of(sizes)))):
+        plots.sizes(RESULTS / "sizes-bytes.png", points)
+    seen = {path.stem: json.loads(path.read_text())["seen"] for path in sorted((RESULTS / "flips").glob("*.json"))}
+    if seen:
+        plots.flips(RESULTS / "flips.png", seen)
 
 
 if __name__ == "__main__":

@@ -85,9 +85,9 @@ def test_page_of_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         sweep.keep(tmp_path / "results" / "toys" / f"{name}.json", value)
     page = list(tables.page(path, tables.rows_of(path)))
     links = "[1](toys/reference-s1.json) [2](toys/reference-s2.json)"
-    assert f"| reference | 400 | {links} | 10.00 ± 1.41 | 21.00 ± 1.41 |  |  |  | 12 | 2 |" in page
-    assert "| dense | 400 | [2](toys/dense-s2.json) | 5.00 | 30.50 | +9.50 |  |  | 12 | 2 |" in page
-    assert "| lr 5e-4, no dropout |  | [7](toys/lr-5e-4-no-dropout-s7.json) | diverged |  |  |  |  |  |  |" in page
+    assert f"| reference | 400 | {links} | 10.00 ± 1.41 | 21.00 ± 1.41 |  | 12 | 2 |" in page
+    assert "| dense | 400 | [2](toys/dense-s2.json) | 5.00 | 30.50 | +9.50 | 12 | 2 |" in page
+    assert "| lr 5e-4, no dropout |  | [7](toys/lr-5e-4-no-dropout-s7.json) | diverged |  |  |  |  |" in page
 
 
 def test_a_run_is_trained_scored_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

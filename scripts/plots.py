@@ -1,0 +1,89 @@
+"""The plots of docs/results."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Sized:
+    """A model as a file. kind: which line of the plot it belongs to."""
+
+    name: str
+    kind: str
+    bytes: int
+    bleu: float
+
+
+def curves(path: Path, drawn: Mapping[str, Sequence[Sequence[float]]]) -> None:
+    """Validation perplexity over the updates: (update, perplexity) by name."""
+    pyplot = _pyplot()
+    figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
+    colours = pyplot.colormaps["turbo"]
+    for number, (label, points) in enumerate(drawn.items()):
+        axes.plot(*zip(*points), label=label, color=colours((number + 0.5) / len(drawn)), linewidth=1.2)
+    axes.set(xlabel="updates", ylabel="validation perplexity", yscale="log")
+    axes.set_ylim(top=math.e**2 * min(value for points in drawn.values() for _, value in points))
+    axes.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
+    _save(figure, path)
+
+
+def sizes(path: Path, points: Sequence[Sized]) -> None:
+    """BLEU against bytes, a line a kind of file."""
+    pyplot = _pyplot()
+    figure, axes = pyplot.subplots(figsize=(6.4, 4), layout="constrained")
+    for kind in dict.fromkeys(point.kind for point in points):
+        line = sorted((point.bytes, point.bleu, point.name) for point in points if point.kind == kind)
+        style = "o-" if kind.startswith("masked") else "s--"
+        axes.plot([size for size, _, _ in line], [bleu for _, bleu, _ in line], style, label=kind, markersize=4)
+    axes.set(xlabel="bytes of the model, without dictionaries and tokenizer", ylabel="test BLEU", xscale="log")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    _save(figure, path)
+
+
+def flips(path: Path, seen: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """What ``scripts/flips.py`` saw: bits that flip, those that stay flipped, and what an update gains."""
+    pyplot = _pyplot()
+    figure, (bits, gains) = pyplot.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    for colour, (name, entries) in zip(pyplot.colormaps["tab10"].colors, seen.items()):
+        updates = [entry["update"] for entry in entries]
+        bits.plot(updates, [1000 * entry["flips"]["all"] for entry in entries], color=colour, label=name)
+        bits.plot(updates, [100 * entry["moved"]["all"] for entry in entries], ":", color=colour)
+        gains.plot(updates, _smooth([entry["gain"] for entry in entries]), color=colour, label=name)
+        gains.plot(updates, _smooth([entry["held_gain"] for entry in entries]), ":", color=colour)
+    bits.set(
+        xlabel="updates",
+        ylabel="% of bits in ten updates",
+        yscale="log",
+        title="flips (—) and what is left of them (···)",
+    )
+    gains.set(xlabel="updates", ylabel="nats a token and update", title="gain on the batch (—) and on validation (···)")
+    bits.legend(fontsize=7)
+    _save(figure, path)
+
+
+def _smooth(values: Sequence[float], width: int = 5) -> list[float]:
+    return [sum(values[max(0, i - width + 1) : i + 1]) / min(i + 1, width) for i in range(len(values))]
+
+
+def _pyplot() -> Any:
+    import matplotlib
+
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def _save(figure: Any, path: Path) -> None:
+    from matplotlib import pyplot
+
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
