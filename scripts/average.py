@@ -76,9 +76,7 @@ def count(text: str) -> int:
 
 
 def main() -> None:
-    parser = cli.Parser(
-        prog="average.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = cli.Parser(prog="average.py", description=__doc__)
     parser.add_argument("folder", type=Path, help="folder of checkpoints")
     parser.add_argument("--last", type=count, required=True, metavar="N", help="how many to average")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the checkpoint to write")

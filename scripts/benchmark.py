@@ -39,12 +39,7 @@ SUBJECTS: dict[str, Callable[[argparse.Namespace], Iterable[Row]]] = {
 
 
 def main() -> None:
-    parser = cli.Parser(
-        prog="benchmark.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = cli.Parser(prog="benchmark.py", description=__doc__)
     parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"of {', '.join(SUBJECTS)} (all)")
     parser.add_argument("--ticket", type=Path, help="a trained translator, for the speed of the engines")
     parser.add_argument("--data", type=Path, help="its data folder")

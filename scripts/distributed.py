@@ -219,12 +219,7 @@ def _checked(parser: cli.Parser, args: argparse.Namespace, passed: Sequence[str]
 
 def main() -> None:
     arguments, passed = cli.split_passed()
-    parser = cli.Parser(
-        prog="distributed.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = cli.Parser(prog="distributed.py", description=__doc__)
     parser.add_argument("--processes", type=int, required=True, metavar="N", help="processes on this machine")
     parser.add_argument("--nodes", type=int, default=1, metavar="N", help="machines (1)")
     parser.add_argument("--node-rank", type=int, metavar="R", help="this machine's number, from 0")

@@ -10,7 +10,6 @@ text itself, each language on its own; `model` takes those that a dense Transfor
 
 from __future__ import annotations
 
-import argparse
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,12 +96,7 @@ def _hashed(word: str) -> int:
 
 
 def main() -> None:
-    parser = cli.Parser(
-        prog="embeddings.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = cli.Parser(prog="embeddings.py", description=__doc__)
     logging.getLogger("gensim").setLevel(logging.WARNING)
     kinds = parser.add_subparsers(dest="kind", required=True)
     text = kinds.add_parser("text", help="from the training text, by fastText")

@@ -10,7 +10,6 @@ and on one of the validation set.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import shlex
 from collections import defaultdict
@@ -120,9 +119,7 @@ class Watch:
 
 def main() -> None:
     arguments, passed = cli.split_passed()
-    parser = cli.Parser(
-        prog="flips.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = cli.Parser(prog="flips.py", description=__doc__)
     parser.add_argument("out", type=Path, help="the JSON")
     args = parser.parse_args(arguments)
     logging.disable(logging.INFO)

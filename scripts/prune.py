@@ -235,9 +235,7 @@ def _interrupt(number: int, frame: Optional[FrameType]) -> None:
 
 def main() -> None:
     arguments, passed = cli.split_passed()
-    parser = cli.Parser(
-        prog="prune.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = cli.Parser(prog="prune.py", description=__doc__)
     parser.add_argument("--rounds", type=count, required=True, metavar="N", help="how often to prune and train again")
     parser.add_argument("--rate", type=_rate, default=0.2, metavar="X", help="fraction pruned in each round (0.2)")
     parser.add_argument("--rewind", type=count, required=True, metavar="N", help="update to go back to, at least 1")

@@ -9,7 +9,6 @@ so that scripts/score.py translates with it.
 
 from __future__ import annotations
 
-import argparse
 import os
 from pathlib import Path
 
@@ -55,12 +54,7 @@ def quantize(checkpoint: Path, bits: int, out: Path) -> int:
 
 
 def main() -> None:
-    parser = cli.Parser(
-        prog="quantize.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = cli.Parser(prog="quantize.py", description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--bits", type=int, choices=BITS, default=8, help="a weight (8)")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the checkpoint to write")

@@ -9,7 +9,6 @@ Every row is a fairseq-train, which resumes where it was stopped. Prepare the co
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import subprocess
@@ -187,9 +186,7 @@ def _call(arguments: list[str]) -> None:
 
 
 def main() -> None:
-    parser = cli.Parser(
-        prog="rules.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = cli.Parser(prog="rules.py", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of: {'; '.join(ROWS)} (all)")
     parser.add_argument("--table", action="store_true", help="train nothing")
     args = parser.parse_args()

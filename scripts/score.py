@@ -11,7 +11,6 @@ What follows a lone `--` goes to fairseq-generate as it is: `-- --fp16`.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
@@ -263,9 +262,7 @@ def _write(path: Path, text: str) -> None:
 
 def main() -> None:
     arguments, extra = cli.split_passed()
-    parser = cli.Parser(
-        prog="score.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = cli.Parser(prog="score.py", description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="a checkpoint, or a folder of them")
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="prepared data folder")
     parser.add_argument("--split", choices=SPLITS, default="test", help="what to translate (test)")

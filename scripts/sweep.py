@@ -12,7 +12,6 @@ docs/results/STUDY/RUN-sSEED.json.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -225,9 +224,7 @@ def size_of(checkpoint: Path, data: Path, dense: bool) -> dict[str, int]:
 
 
 def main() -> None:
-    parser = cli.Parser(
-        prog="sweep.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = cli.Parser(prog="sweep.py", description=__doc__)
     parser.add_argument("study", type=Path, help="a TOML file")
     parser.add_argument("runs", nargs="*", metavar="RUN", help="of the study (all)")
     parser.add_argument("--jobs", type=count, default=1, metavar="N", help="how many to train at a time (1)")

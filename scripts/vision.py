@@ -8,7 +8,6 @@ Every row resumes where it was stopped.
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 from dataclasses import asdict, dataclass, field
@@ -126,9 +125,7 @@ def draw() -> None:
 
 
 def main() -> None:
-    parser = cli.Parser(
-        prog="vision.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = cli.Parser(prog="vision.py", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of: {', '.join(ROWS)} (all)")
     parser.add_argument("--mnist", type=Path, help="folder of MNIST's IDX files")
     parser.add_argument("--cifar10", type=Path, help="CIFAR-10: binary folder or archive, or an archive *imagefolder*")

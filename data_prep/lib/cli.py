@@ -6,7 +6,7 @@ import argparse
 import logging
 import sys
 from pathlib import Path
-from typing import Callable, NoReturn
+from typing import Any, Callable, NoReturn
 
 from .errors import DataError
 
@@ -14,7 +14,10 @@ log = logging.getLogger(__name__)
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line."""
+    """An ArgumentParser whose description is printed as it stands and whose errors are one line."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False, **settings})
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (--help lists the flags)\n")
@@ -22,12 +25,7 @@ class Parser(argparse.ArgumentParser):
 
 def parser(recipe: str, doc: str) -> Parser:
     """A parser with `--out`; the recipe's docstring is its help."""
-    made = Parser(
-        prog=f"data_prep/{recipe}.sh",
-        description=doc,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    made = Parser(prog=f"data_prep/{recipe}.sh", description=doc)
     default = f"data-bin/{recipe}.<source>-<target>"
     made.add_argument("--out", type=Path, metavar="FOLDER", help=f"data folder to make ({default})")
     return made
