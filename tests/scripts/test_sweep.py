@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from data_prep.lib.errors import DataError
 from data_prep.lib.subwords import Subword
-from scripts import sweep, tables
+from scripts import plots, sweep, tables
 from tests.plugin.running import SIZE, prepared
 
 STUDY = """
@@ -88,6 +89,31 @@ def test_page_of_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert f"| reference | 400 | {links} | 10.00 ± 1.41 | 21.00 ± 1.41 |  | 12 | 2 |" in page
     assert "| dense | 400 | [2](toys/dense-s2.json) | 5.00 | 30.50 | +9.50 | 12 | 2 |" in page
     assert "| lr 5e-4, no dropout |  | [7](toys/lr-5e-4-no-dropout-s7.json) | diverged |  |  |  |  |" in page
+
+
+def test_models_by_their_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(tables, "STUDIES", tmp_path)
+    monkeypatch.setattr(tables, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    text = STUDY.replace("last = 3", "bits = [8]")
+    path = study(tmp_path, text).rename(tmp_path / "sizes.toml")
+    for seed, bleu in ((1, 30.0), (2, 32.0)):
+        masked, dense = result(bleu - 5, 9), result(bleu, 5)
+        for one in (masked, dense):
+            one["test"] = one["valid"] | {"tokenised_bleu": None}
+        dense["int8"] = {"test": dense["test"] | {"bleu": {"score": bleu - 1}}, "size": {"bytes": 4000}}
+        sweep.keep(tmp_path / "results" / "sizes" / f"reference-s{seed}.json", masked)
+        sweep.keep(tmp_path / "results" / "sizes" / f"dense-s{seed}.json", dense)
+    assert list(tables.sized(tables.rows_of(path))) == [
+        plots.Sized("reference", "masked, ticket", 12_345, 26.0),
+        plots.Sized("dense", "dense, float32", 12_345, 31.0),
+        plots.Sized("dense", "dense, 8 bits", 4000, 30.0),
+    ]
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(sys, "argv", ["tables"])
+    tables.main()
+    assert {file.name for file in (tmp_path / "results").glob("*.*")} == {"sizes.md", "sizes.png", "sizes-bytes.png"}
 
 
 def test_a_run_is_trained_scored_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
