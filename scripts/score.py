@@ -187,7 +187,7 @@ def measure(hypotheses: Sequence[str], references: Sequence[str], settings: Sett
 
 
 def commit() -> dict[str, Any] | None:
-    """The repository's commit, and whether files have changed since; None outside git."""
+    """The repository's commit, and whether files other than docs/, which scripts redraw, have changed; None outside git."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(
@@ -195,7 +195,8 @@ def commit() -> dict[str, Any] | None:
         ).stdout.strip()
 
     try:
-        return {"hash": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(exclude,top)docs")
+        return {"hash": git("rev-parse", "HEAD"), "dirty": bool(changed)}
     except (OSError, subprocess.CalledProcessError):
         return None
 
