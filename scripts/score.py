@@ -187,7 +187,7 @@ def measure(hypotheses: Sequence[str], references: Sequence[str], settings: Sett
 
 
 def commit() -> dict[str, Any] | None:
-    """The repository's commit, and whether files other than docs/, which scripts redraw, have changed; None outside git."""
+    """The repository's commit, and whether files but those of docs/, which scripts redraw, changed; None outside git."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(
