@@ -187,7 +187,7 @@ def measure(hypotheses: Sequence[str], references: Sequence[str], settings: Sett
 
 
 def commit() -> dict[str, Any] | None:
-    """The repository's commit, and whether files but those of docs/, which scripts redraw, changed; None outside git."""
+    """The commit, and whether files have changed since (but for docs/, which scripts redraw); None outside git."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(
