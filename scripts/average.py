@@ -46,9 +46,13 @@ def average(paths: Sequence[Path], out: Path) -> None:
     for name, tensor in state["model"].items():
         if tensor.is_floating_point():
             state["model"][name] = (sums[name] / len(paths)).to(tensor.dtype)
-    state.pop("last_optimizer_state", None)
+    save(state, out)
+
+
+def save(state: dict[str, Any], out: Path) -> None:
+    """Write a checkpoint to translate with: without the optimiser's state, beside and renamed."""
     part = out.with_name(out.name + ".part")
-    torch.save(state, part)
+    torch.save({name: value for name, value in state.items() if name != "last_optimizer_state"}, part)
     os.replace(part, out)
 
 

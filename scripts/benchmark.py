@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data_prep.lib import cli
+from scripts import plots
 from scripts.bench import ranks, steps, tickets, vision
 from scripts.bench.timing import Row
 from scripts.results import RESULTS
@@ -100,11 +101,7 @@ def _draw(kept: dict[str, Any], path: Path) -> None:
     ratios = next((figure["detail"] for figure in figures if "feed-forward block" in figure["name"]), None)
     if ratios is None:
         return
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    pyplot = plots.set_up()
     figure, axes = pyplot.subplots(figsize=(5, 3.2), layout="constrained")
     for name, label in (("sorted", "sorting in every forward pass"), ("ours", "ours")):
         axes.plot(*zip(*((int(width), ratio) for width, ratio in ratios[name].items())), "o-", label=label)

@@ -22,7 +22,7 @@ class Sized:
 
 def curves(path: Path, drawn: Mapping[str, Sequence[Sequence[float]]]) -> None:
     """Validation perplexity over the updates: (update, perplexity) by name."""
-    pyplot = _pyplot()
+    pyplot = set_up()
     figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
     colours = pyplot.colormaps["turbo"]
     for number, (label, points) in enumerate(drawn.items()):
@@ -35,7 +35,7 @@ def curves(path: Path, drawn: Mapping[str, Sequence[Sequence[float]]]) -> None:
 
 def sizes(path: Path, points: Sequence[Sized]) -> None:
     """BLEU against bytes, a line a kind of file."""
-    pyplot = _pyplot()
+    pyplot = set_up()
     figure, axes = pyplot.subplots(figsize=(6.4, 4), layout="constrained")
     for kind in dict.fromkeys(point.kind for point in points):
         line = sorted((point.bytes, point.bleu, point.name) for point in points if point.kind == kind)
@@ -49,7 +49,7 @@ def sizes(path: Path, points: Sequence[Sized]) -> None:
 
 def flips(path: Path, seen: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """What ``scripts/flips.py`` saw: bits that flip, those that stay flipped, and what an update gains."""
-    pyplot = _pyplot()
+    pyplot = set_up()
     figure, (bits, gains) = pyplot.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     for colour, (name, entries) in zip(pyplot.colormaps["tab10"].colors, seen.items()):
         updates = [entry["update"] for entry in entries]
@@ -72,7 +72,8 @@ def _smooth(values: Sequence[float], width: int = 5) -> list[float]:
     return [sum(values[max(0, i - width + 1) : i + 1]) / min(i + 1, width) for i in range(len(values))]
 
 
-def _pyplot() -> Any:
+def set_up() -> Any:
+    """matplotlib's pyplot, drawing to files; imported here, for most of what scripts do needs no plots."""
     import matplotlib
 
     logging.getLogger("matplotlib").setLevel(logging.WARNING)

@@ -9,14 +9,14 @@ so that scripts/score.py translates with it.
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from data_prep.lib import cli
-from scripts.average import load
+from scripts.average import load, save
 
 BITS = (8, 4, 2)
 
@@ -31,7 +31,7 @@ def rounded(weight: Tensor, bits: int) -> Tensor:
 def size(tensors: dict[str, Tensor], bits: int) -> int:
     """Bytes of a model: matrices at ``bits`` a weight and a scale a row (32: as they are), all else in float32."""
     total = 0.0
-    for tensor in {tensor.data_ptr(): tensor for tensor in tensors.values()}.values():
+    for tensor in _untied(tensors):
         if tensor.dim() == 2 and bits < 32:
             total += tensor.numel() * bits / 8 + 4 * len(tensor)
         elif tensor.numel() > 1:  # not fairseq's marks of versions
@@ -43,14 +43,15 @@ def quantize(checkpoint: Path, bits: int, out: Path) -> int:
     """Write the checkpoint with rounded weights to ``out``; the bytes that the model would take."""
     state = load(checkpoint)
     bytes_ = size(state["model"], bits)
-    for tensor in {tensor.data_ptr(): tensor for tensor in state["model"].values()}.values():
+    for tensor in _untied(state["model"]):
         if tensor.dim() == 2 and tensor.is_floating_point():
             tensor.copy_(rounded(tensor, bits))
-    state.pop("last_optimizer_state", None)
-    part = out.with_name(out.name + ".part")
-    torch.save(state, part)
-    os.replace(part, out)
+    save(state, out)
     return bytes_
+
+
+def _untied(tensors: dict[str, Tensor]) -> Iterable[Tensor]:
+    return {tensor.data_ptr(): tensor for tensor in tensors.values()}.values()
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ python -m scripts.results draw
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from data_prep.lib import cli
 from data_prep.lib.errors import DataError
 from data_prep.lib.text import read_lines
+from scripts import plots
 from scripts.score import ROOT
 
 RESULTS = ROOT / "docs" / "results"
@@ -99,12 +99,7 @@ def put_table(page: Path, command: str, table: str) -> None:
 
 def draw() -> None:
     """Redraw ``docs/results/tables.md`` and one plot of the training curves a corpus."""
-    import matplotlib
-
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    pyplot = plots.set_up()
     corpora: dict[str, dict[str, dict[str, Any]]] = {}
     for path in sorted(RESULTS.glob("*-*.json"), reverse=True):  # masked before dense
         corpus, kind = path.stem.split("-", 1)

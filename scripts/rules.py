@@ -23,7 +23,7 @@ from data_prep.lib import cli
 from data_prep.lib.errors import DataError
 from fairseq_plugins.ticket import from_checkpoint
 from one_layer_lt.ticket.sizes import sizes
-from scripts.results import RESULTS, put_table, store
+from scripts.results import RESULTS, keep, put_table, store
 from scripts.score import ROOT
 
 UPDATES = 400
@@ -136,7 +136,7 @@ def train(name: str, row: Row) -> None:
     _call([sys.executable, "scripts/score.py", str(run), "--data", str(DATA), "--split", "test"])
     path = store(run, f"rules/{_file(name)}", " ".join([*trained, *extra[:-2]]))
     result = {**json.loads(path.read_text()), "ticket": _ticket(run) if "--dense" not in row.flags else None}
-    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    keep(path, result)
 
 
 def _ticket(run: Path) -> dict[str, Any]:

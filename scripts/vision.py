@@ -21,7 +21,8 @@ from one_layer_lt.vision import data as datasets
 from one_layer_lt.vision.recipes import Recipe, recipe_of
 from one_layer_lt.vision.ticket import ticket_of
 from one_layer_lt.vision.train import METRICS, lines, load_run, train
-from scripts.results import RESULTS, put_table
+from scripts import plots
+from scripts.results import RESULTS, keep, put_table
 from scripts.score import ROOT, commit, machine
 
 PAGE = ROOT / "docs" / "vision.md"
@@ -76,8 +77,7 @@ def measure(name: str, row: Row, roots: dict[str, Optional[Path]]) -> None:
     result["weights"] = sum(p.numel() for p in trainer.trained if p.dim() > 1)
     result["ticket_bytes"] = None if recipe.dense else sizes(ticket_of(trainer.model, recipe, data)).file
     path = RESULTS / "vision" / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    keep(path, result)
 
 
 def table() -> str:
@@ -103,12 +103,7 @@ def table() -> str:
 
 def draw() -> None:
     """Test accuracy by epoch, a panel a data set, masked and dense."""
-    import matplotlib
-
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    pyplot = plots.set_up()
     panels: dict[str, list[str]] = {}
     for name, row in ROWS.items():
         if (RESULTS / "vision" / f"{name}.json").is_file():
