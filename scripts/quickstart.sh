@@ -3,7 +3,7 @@
 #
 # Sets up a Python of its own, prepares a small corpus (English numbers, dates and quantities into German), trains with
 # every matrix random and masked, translates the test set and prints what came of it. A second run reuses what is there.
-# With --dense it trains and scores the dense Transformer that the result stands beside.
+# The dense Transformer that the result stands beside: python scripts/sweep.py scripts/studies/quickstart.toml dense
 set -eo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/env.sh"
 cd "$ROOT"

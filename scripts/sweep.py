@@ -234,7 +234,8 @@ def main() -> None:
     for name in args.runs:
         if name not in [run.name for run in runs]:
             parser.error(f"unknown run {name!r}; choose of: {'; '.join(dict.fromkeys(run.name for run in runs))}")
-    runs = [run for run in runs if not args.runs or run.name in args.runs]
+    if args.runs:
+        runs = [run for name in args.runs for run in runs if run.name == name]
     if args.list:
         print("\n".join(shlex.join(run.command()) for run in runs))
         return
