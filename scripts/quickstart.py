@@ -109,7 +109,9 @@ def report(masked: Run, dense: Run, result: dict[str, Any]) -> Iterator[str]:
 
 
 def main() -> None:
-    cli.Parser(prog="scripts/quickstart.sh", description="Train, score and show a translator made of masks.").parse_args()
+    cli.Parser(
+        prog="scripts/quickstart.sh", description="Train, score and show a translator made of masks."
+    ).parse_args()
     masked, dense = read_study(STUDY)
     train(masked)
     print("\n".join(report(masked, dense, scored(masked))))

@@ -23,7 +23,7 @@ from data_prep.lib import cli
 from data_prep.lib.errors import DataError
 from fairseq_plugins.ticket import from_checkpoint
 from one_layer_lt.ticket.sizes import sizes
-from scripts.results import RESULTS, keep, put_table, store
+from scripts.results import RESULTS, keep, put_table, result_of
 from scripts.score import ROOT
 
 UPDATES = 400
@@ -134,9 +134,10 @@ def train(name: str, row: Row) -> None:
     extra += ["--log-format", "json", "--log-interval", "50", "--log-file", str(run / "train.log")]
     _call([sys.executable, "-m", "fairseq_cli.train", *trained[1:], *extra])
     _call([sys.executable, "scripts/score.py", str(run), "--data", str(DATA), "--split", "test"])
-    path = store(run, f"rules/{_file(name)}", " ".join([*trained, *extra[:-2]]))
-    result = {**json.loads(path.read_text()), "ticket": _ticket(run) if "--dense" not in row.flags else None}
-    keep(path, result)
+    scores = {"test": json.loads((ROOT / run / "checkpoint_best.test.json").read_text())}
+    result = result_of(ROOT / run, " ".join([*trained, *extra[:-2]]), scores)
+    ticket = _ticket(run) if "--dense" not in row.flags else None
+    keep(RESULTS / "rules" / f"{_file(name)}.json", {**result, "ticket": ticket})
 
 
 def _ticket(run: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from scripts.sweep import Run, read_study, title_of
 STUDIES = ROOT / "scripts" / "studies"
 COLUMNS = (
     *("run", "updates", "seeds", "valid perplexity", "valid BLEU", "effect"),
-    *("test BLEU", "tokenised", "file, kB", "minutes"),
+    *("test BLEU", "tokenised", "chrF", "exact", "file, kB", "minutes"),
 )
 
 
@@ -42,10 +42,15 @@ class Row:
         """Of each seed that was translated."""
         return [result[split]["bleu"]["score"] for result in self.results if split in result]
 
-    def tokenised(self) -> list[float]:
-        """BLEU of the test set as tokenised and lower-cased by the corpus, where it is."""
-        found = (result["test"]["tokenised_bleu"] for result in self.results if "test" in result)
-        return [bleu["score"] for bleu in found if bleu]
+    def test(self, metric: str) -> list[float]:
+        """Another metric of the test set, of each seed that has it: BLEU as the corpus tokenises it, chrF."""
+        found = (result["test"].get(metric) for result in self.results if "test" in result)
+        return [score["score"] for score in found if score]
+
+    def exact(self) -> str:
+        """The mean share of the test set's lines translated word for word as the reference."""
+        found = [result["test"]["exact_match"] for result in self.results if "test" in result]
+        return f"{statistics.fmean(found):.1%}" if found else ""
 
     def perplexities(self) -> list[float]:
         """The best of each seed."""
@@ -96,7 +101,8 @@ def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
         minutes = statistics.fmean(result["seconds"] for result in row.results if "seconds" in result) / 60
         signature = score["bleu"]["signature"]
         cells = [row.run.name, f"{score['checkpoint']['updates']:,}", links, spread(row.perplexities()), spread(valid)]
-        cells += [effect, spread(row.bleu("test")), spread(row.tokenised())]
+        cells += [effect, spread(row.bleu("test")), spread(row.test("tokenised_bleu")), spread(row.test("chrf"))]
+        cells.append(row.exact())
         lines.append([*cells, f"{first['size']['bytes'] / 1000:,.0f}", f"{minutes:.0f}"])
     used = [number for number in range(len(COLUMNS)) if any(line[number] for line in lines)]
     for line in (COLUMNS, ["---"] * len(COLUMNS), *lines):

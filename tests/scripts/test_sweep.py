@@ -101,7 +101,7 @@ def test_models_by_their_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for seed, bleu in ((1, 30.0), (2, 32.0)):
         masked, dense = result(bleu - 5, 9), result(bleu, 5)
         for one in (masked, dense):
-            one["test"] = one["valid"] | {"tokenised_bleu": None}
+            one["test"] = one["valid"] | {"tokenised_bleu": None, "exact_match": 0.125}
         dense["int8"] = {"test": dense["test"] | {"bleu": {"score": bleu - 1}}, "size": {"bytes": 4000}}
         sweep.keep(tmp_path / "results" / "sizes" / f"reference-s{seed}.json", masked)
         sweep.keep(tmp_path / "results" / "sizes" / f"dense-s{seed}.json", dense)
@@ -114,6 +114,7 @@ def test_models_by_their_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(sys, "argv", ["tables"])
     tables.main()
     assert {file.name for file in (tmp_path / "results").glob("*.*")} == {"sizes.md", "sizes.png", "sizes-bytes.png"}
+    assert "| 26.00 ± 1.41 | 12.5% |" in (tmp_path / "results" / "sizes.md").read_text()
 
 
 def test_a_run_is_trained_scored_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
