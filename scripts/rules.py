@@ -87,6 +87,13 @@ ROWS: dict[str, Row] = {
         "schedule of T",
         f"--mask-rule annealed --mask-options over={UPDATES}",
     ),
+    "continuous": Row(
+        "σ(s/T), evaluated at s ≥ 0; g w σ'(s/T)/T",
+        "[Savarese 2020](https://arxiv.org/abs/1912.04427)",
+        "schedule of T, rate 0.02",
+        f"--mask-rule continuous --mask-options over={UPDATES},last=0.05",
+        rate=2e-2,
+    ),
     "gem_miner": Row(
         "s in [0, 1], rounded, lowest frozen off; g w",
         "[Sreenivasan 2022](https://arxiv.org/abs/2202.12002)",

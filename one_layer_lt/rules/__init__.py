@@ -6,6 +6,7 @@ from .annealed import Annealed
 from .base import Context, MaskRule, Member
 from .bernoulli import Bernoulli
 from .biprop import BiProp
+from .continuous import Continuous
 from .edge_popup import EdgePopup
 from .gem_miner import GemMiner
 from .iterand import IteRand
@@ -25,6 +26,7 @@ RULES: dict[str, type[MaskRule]] = {
     "biprop": BiProp,
     "multicoat": MultiCoat,
     "annealed": Annealed,
+    "continuous": Continuous,
     "gem_miner": GemMiner,
     "iterand": IteRand,
 }

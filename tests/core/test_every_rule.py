@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -97,6 +97,7 @@ HAND: dict[str, tuple[str, dict[str, Any], Tensor, Any, Any, Any]] = {
         [[10, 0, 30], [0, 50, -60]],
         (torch.tensor(STRAIGHT) * torch.tensor(STEEPER)).tolist(),
     ),
+    "continuous": ("continuous", {}, SCORES, [[1, 0, 1], [0, 1, 1]], [[10, 0, 30], [0, 50, -60]], BY_SLOPE),
     "gem_miner": (
         "gem_miner",
         {},
@@ -233,6 +234,28 @@ class TestBernoulli:
         model = mask_(nn.Sequential(nn.Linear(30, 30)), MaskConfig(rule="bernoulli"))
         expected = copy.deepcopy(model).eval()[0].weight
         assert torch.equal(fold_(model.train())[0].weight, expected)
+
+
+class TestContinuous:
+    OPTIONS: ClassVar = {"first": 2.0, "last": 0.001, "over": 10, "schedule": "linear"}
+
+    @pytest.mark.parametrize(("update", "temperature"), [(0, 2.0), (5, 1.0005), (10, 0.001), (99, 0.001)])
+    def test_training_is_the_sigmoid_and_its_own_gradient(self, update: int, temperature: float) -> None:
+        model = mask_(nn.Sequential(nn.Linear(7, 5)), MaskConfig(rule="continuous", options=self.OPTIONS)).train()
+        advance_(model, update)
+        scores, grad = scores_of(model[0]), torch.randn(5, 7)
+        expected = torch.sigmoid(scores / temperature) * masked_weight(model[0]).shared.weight
+        torch.testing.assert_close(model[0].weight, expected)
+        found = torch.autograd.grad(model[0].weight, scores, grad)[0]
+        torch.testing.assert_close(found, torch.autograd.grad(expected, scores, grad)[0])
+
+    def test_it_hardens_to_what_evaluation_sees(self) -> None:
+        model = mask_(nn.Sequential(nn.Linear(7, 5)), MaskConfig(rule="continuous", options=self.OPTIONS))
+        hard = copy.deepcopy(model).eval()[0].weight
+        assert set((hard / masked_weight(model[0]).shared.weight).flatten().tolist()) == {0.0, 1.0}
+        assert float((model.train()[0].weight - hard).abs().max()) > 0.05
+        advance_(model, 10)
+        torch.testing.assert_close(model[0].weight, hard)
 
 
 class TestGlobal:

@@ -67,6 +67,7 @@ SCHEDULED = {
     "gem_miner": ["--mask-rule", "gem_miner", "--mask-options", "period=2,over=6,l2=0.01", "--keep", "0.2"],
     "iterand": ["--mask-rule", "iterand", "--mask-options", "period=2,fraction=0.5", "--keep", "0.2"],
     "annealed": ["--mask-rule", "annealed", "--mask-options", "over=6,schedule=cosine"],
+    "continuous": ["--mask-rule", "continuous", "--mask-options", "over=6"],
     "biprop": ["--mask-rule", "biprop", "--mask-options", "scope=global,ramp=5", "--share", "layer_mask"],
 }
 
