@@ -88,10 +88,10 @@ ROWS: dict[str, Row] = {
         f"--mask-rule annealed --mask-options over={UPDATES}",
     ),
     "continuous": Row(
-        "σ(s/T), evaluated at s ≥ 0; g w σ'(s/T)/T",
-        "[Savarese 2020](https://arxiv.org/abs/1912.04427)",
+        "σ(s/T), then σ(s/T) ≥ ½; g w σ'(s/T)/T",
+        "[Savarese 2020](https://arxiv.org/abs/1912.04427), then annealed",
         "schedule of T, rate 0.02",
-        f"--mask-rule continuous --mask-options over={UPDATES},last=0.05",
+        f"--mask-rule continuous --mask-options over={3 * UPDATES // 4}",
         rate=2e-2,
     ),
     "gem_miner": Row(

@@ -237,25 +237,33 @@ class TestBernoulli:
 
 
 class TestContinuous:
-    OPTIONS: ClassVar = {"first": 2.0, "last": 0.001, "over": 10, "schedule": "linear"}
+    OPTIONS: ClassVar = {"first": 2.0, "last": 0.5, "over": 10, "schedule": "linear"}
 
-    @pytest.mark.parametrize(("update", "temperature"), [(0, 2.0), (5, 1.0005), (10, 0.001), (99, 0.001)])
-    def test_training_is_the_sigmoid_and_its_own_gradient(self, update: int, temperature: float) -> None:
-        model = mask_(nn.Sequential(nn.Linear(7, 5)), MaskConfig(rule="continuous", options=self.OPTIONS)).train()
+    def model(self) -> nn.Module:
+        return mask_(nn.Sequential(nn.Linear(7, 5)), MaskConfig(rule="continuous", options=self.OPTIONS)).train()
+
+    @pytest.mark.parametrize(("update", "temperature"), [(0, 2.0), (5, 1.25), (9, 0.65)])
+    def test_first_the_sigmoid_and_its_own_gradient(self, update: int, temperature: float) -> None:
+        model = self.model()
         advance_(model, update)
         scores, grad = scores_of(model[0]), torch.randn(5, 7)
         expected = torch.sigmoid(scores / temperature) * masked_weight(model[0]).shared.weight
         torch.testing.assert_close(model[0].weight, expected)
         found = torch.autograd.grad(model[0].weight, scores, grad)[0]
         torch.testing.assert_close(found, torch.autograd.grad(expected, scores, grad)[0])
-
-    def test_it_hardens_to_what_evaluation_sees(self) -> None:
-        model = mask_(nn.Sequential(nn.Linear(7, 5)), MaskConfig(rule="continuous", options=self.OPTIONS))
         hard = copy.deepcopy(model).eval()[0].weight
         assert set((hard / masked_weight(model[0]).shared.weight).flatten().tolist()) == {0.0, 1.0}
-        assert float((model.train()[0].weight - hard).abs().max()) > 0.05
-        advance_(model, 10)
-        torch.testing.assert_close(model[0].weight, hard)
+        assert not torch.equal(model[0].weight, hard)
+
+    @pytest.mark.parametrize("update", [10, 99])
+    def test_then_what_evaluation_sees(self, update: int) -> None:
+        model = self.model()
+        advance_(model, update)
+        assert torch.equal(model[0].weight, copy.deepcopy(model).eval()[0].weight)
+        scores, grad = scores_of(model[0]), torch.randn(5, 7)
+        slope = torch.sigmoid(2 * scores) * torch.sigmoid(-2 * scores) * 2
+        found = torch.autograd.grad(model[0].weight, scores, grad)[0]
+        torch.testing.assert_close(found, grad * masked_weight(model[0]).shared.weight * slope)
 
 
 class TestGlobal:
