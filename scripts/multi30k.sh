@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # bash scripts/multi30k.sh [RUN...]: from the corpus to docs/results/multi30k.md; hours on a CPU, and resumes where it was stopped.
 #
-# RUN is of scripts/studies/multi30k.toml (all). The dense model comes first, for others learn from it.
+# RUN is of scripts/studies/multi30k.toml (all). The dense model comes first, for others learn from it. From a local copy of
+# the corpus: run data_prep/multi30k.sh --from FOLDER before.
 set -eo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/env.sh"
 cd "$ROOT"
 data=data-bin/multi30k
 study=scripts/studies/multi30k.toml
-bash data_prep/multi30k.sh --out $data.de-en
+[ -d $data.de-en ] || bash data_prep/multi30k.sh --out $data.de-en
 python scripts/sweep.py $study dense
 teacher=runs/multi30k/dense-s1/checkpoint_best.pt
 [ -d $data-distilled.de-en ] || python scripts/distil.py $teacher --data $data.de-en --out $data-distilled.de-en
