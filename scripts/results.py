@@ -33,12 +33,21 @@ def history(log: Iterable[str]) -> dict[str, list[list[float]]]:
     return {part: [[update, value] for update, value in sorted(points.items())] for part, points in found.items()}
 
 
+def seconds(log: Iterable[str]) -> int:
+    """Of training, from the JSON lines of a fairseq log: of each time that the run was started, up to its last line."""
+    total = last = 0
+    for wall in (int(found[1]) for line in log if (found := re.search(r'"wall": "(\d+)"', line))):
+        total, last = (total + last if wall < last else total), wall
+    return total + last
+
+
 def result_of(run: Path, command: str, scores: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """What is kept of a run: the command, the training curve and the scores of each split."""
+    """What is kept of a run: the command, the training curve, the scores of each split and the time it took."""
     log = run / "train.log"
     if not log.is_file():
         raise DataError(f"no such log: {log} (train with --log-format json --log-file {log})")
-    return {"command": command, "curve": history(read_lines(log)), **scores}
+    lines = list(read_lines(log))
+    return {"command": command, "curve": history(lines), **scores, "seconds": seconds(lines)}
 
 
 def keep(path: Path, result: Mapping[str, Any]) -> None:

@@ -19,7 +19,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -158,7 +157,7 @@ def make(run: Run, threads: int) -> str:
             raise DataError(f"{run.result} is of other flags than the study's: remove it, or name the run anew")
         return "kept"
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    seconds, said = _train(run, environment)
+    said = _train(run, environment)
     if said is not None:
         if DIVERGED not in said:
             raise DataError(f"{run.slug}: training failed: {said} (the whole log: {run.folder / 'output.log'})")
@@ -166,7 +165,7 @@ def make(run: Run, threads: int) -> str:
         return "diverged"
     checkpoint, _ = find_checkpoint(ROOT / run.folder, run.last)
     scores = {split: _score(run, checkpoint, split, environment) for split in run.splits}
-    result = {**result_of(ROOT / run.folder, asked, scores), "seconds": round(seconds), "threads": threads}
+    result = {**result_of(ROOT / run.folder, asked, scores), "threads": threads}
     result["size"] = size_of(checkpoint, ROOT / run.data, run.is_dense)
     for bits in run.bits:
         small = checkpoint.with_name(f"int{bits}.pt")
@@ -181,25 +180,19 @@ def make(run: Run, threads: int) -> str:
     return f"valid perplexity {min(value for _, value in result['curve']['valid']):.2f}, {bleu}"
 
 
-def _train(run: Run, environment: Mapping[str, str]) -> tuple[float, Optional[str]]:
-    """Seconds of training in all, and the last line that was said where it failed."""
+def _train(run: Run, environment: Mapping[str, str]) -> Optional[str]:
+    """The last line that was said where it failed."""
     folder = ROOT / run.folder
     folder.mkdir(parents=True, exist_ok=True)
-    spent = folder / "seconds"
     arguments = [sys.executable, "-m", "fairseq_cli.train", *run.command()[1:]]
     arguments += [] if torch.cuda.is_available() else ["--cpu", "--cpu-bf16"]
     arguments += ["--log-format", "json", "--log-interval", "50", "--log-file", str(run.folder / "train.log")]
-    started = time.perf_counter()
-    try:
-        with open(folder / "output.log", "a+", encoding="utf-8", errors="replace") as log:
-            where = log.seek(0, os.SEEK_END)
-            done = subprocess.run(arguments, cwd=ROOT, env=environment, stdout=log, stderr=log, check=False)
-            log.seek(where)
-            said = (log.read().strip().splitlines() or ["no message"])[-1]
-    finally:
-        before = float(spent.read_text()) if spent.is_file() else 0.0
-        spent.write_text(str(before + time.perf_counter() - started))
-    return float(spent.read_text()), said if done.returncode else None
+    with open(folder / "output.log", "a+", encoding="utf-8", errors="replace") as log:
+        where = log.seek(0, os.SEEK_END)
+        done = subprocess.run(arguments, cwd=ROOT, env=environment, stdout=log, stderr=log, check=False)
+        log.seek(where)
+        said = (log.read().strip().splitlines() or ["no message"])[-1]
+    return said if done.returncode else None
 
 
 def _score(run: Run, checkpoint: Path, split: str, environment: Mapping[str, str]) -> dict[str, Any]:

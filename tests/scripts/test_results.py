@@ -14,8 +14,9 @@ LOG = [
     '2026-01-01 | INFO | train_inner | {"epoch": 1, "update": 0.5, "ppl": "90.5", "num_updates": "50", "lr": "0.1"}',
     '{"epoch": 1, "valid_loss": "5.0", "valid_ppl": "60.25", "valid_num_updates": "60"}',
     '{"epoch": 1, "train_loss": "6.0", "train_ppl": "95", "train_num_updates": "60"}',
-    '{"epoch": 2, "update": 1.5, "ppl": "33", "num_updates": "100"}',
-    '{"epoch": 2, "update": 1.5, "ppl": "30", "num_updates": "100"}',
+    '{"epoch": 2, "update": 1.5, "ppl": "33", "num_updates": "100", "train_wall": "9", "wall": "70"}',
+    '{"epoch": 2, "update": 1.9, "ppl": "31", "num_updates": "110", "wall": "80"}',
+    '{"epoch": 2, "update": 1.5, "ppl": "30", "num_updates": "100", "wall": "25"}',
     '{"epoch": 2, "valid_loss": "4.0", "valid_ppl": "20", "valid_num_updates": "120"}',
 ]
 SCORE = {"bleu": {"score": 34.5, "signature": "nrefs:1|case:mixed"}}
@@ -28,11 +29,12 @@ def run_folder(folder: Path) -> Path:
 
 
 def test_history_keeps_the_latest_of_each_update() -> None:
-    assert results.history(LOG) == {"train": [[50, 90.5], [100, 30.0]], "valid": [[60, 60.25], [120, 20.0]]}
+    train = [[50, 90.5], [100, 30.0], [110, 31.0]]
+    assert results.history(LOG) == {"train": train, "valid": [[60, 60.25], [120, 20.0]]}
 
 
-def test_a_result_is_the_command_the_curve_and_the_scores(tmp_path: Path) -> None:
+def test_a_result_is_the_command_the_curve_the_scores_and_the_time_of_both_starts(tmp_path: Path) -> None:
     found = results.result_of(run_folder(tmp_path / "run"), "bash toy.sh", {"test": SCORE})
-    assert found == {"command": "bash toy.sh", "curve": results.history(LOG), "test": SCORE}
+    assert found == {"command": "bash toy.sh", "curve": results.history(LOG), "test": SCORE, "seconds": 105}
     with pytest.raises(DataError, match=r"no such log: .*train\.log"):
         results.result_of(tmp_path, "bash toy.sh", {})
