@@ -5,9 +5,9 @@
 
 A study is a TOML file: `data` (a prepared folder), `[flags]` of fairseq-train for all runs, and `[runs]`, each a name
 and the flags that it changes. Beside them, for the study or for one run: `seeds`, `splits` to translate (valid),
-`beam`, `lenpen`, `last`, the number of checkpoints to average instead of taking the best, and `bits`, to translate with
-a dense model's weights rounded to so many, too. Runs resume where they were stopped; what they gave is
-docs/results/STUDY/RUN-sSEED.json.
+`beam`, `lenpen` (of several, the one of highest BLEU on valid), `last`, the number of checkpoints to average instead of
+taking the best, and `bits`, to translate with a dense model's weights rounded to so many, too. Runs resume where they
+were stopped; what they gave is docs/results/STUDY/RUN-sSEED.json.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Run:
     data: str
     splits: tuple[str, ...]
     beam: int
-    lenpen: float
+    lenpen: tuple[float, ...]
     last: Optional[int]
     bits: tuple[int, ...] = ()
 
@@ -140,8 +140,8 @@ def _runs(path: Path, study: Mapping[str, Any], name: str, changes: Mapping[str,
     flags = {**study.get("flags", {}), **{key: value for key, value in changes.items() if key not in SETTINGS}}
     if not settings["data"]:
         raise DataError(f"{path}: the run {name!r} has no data: name a prepared folder")
-    for key in ("splits", "bits"):
-        settings[key] = tuple(settings[key])
+    for key in ("splits", "bits", "lenpen"):
+        settings[key] = tuple(settings[key]) if isinstance(settings[key], list) else (settings[key],)
     if settings["bits"] and not flags.get("dense"):
         raise DataError(f"{path}: the run {name!r} has bits, but is not dense: tickets hold about one a weight anyway")
     for seed in settings.pop("seeds"):
@@ -164,19 +164,19 @@ def make(run: Run, threads: int) -> str:
         keep(run.result, {"command": asked, "diverged": said})
         return "diverged"
     checkpoint, _ = find_checkpoint(ROOT / run.folder, run.last)
-    scores = {split: _score(run, checkpoint, split, environment) for split in run.splits}
+    scores = _scores(run, checkpoint, environment)
     result = {**result_of(ROOT / run.folder, asked, scores), "threads": threads}
     result["size"] = size_of(checkpoint, ROOT / run.data, run.is_dense)
     for bits in run.bits:
         small = checkpoint.with_name(f"int{bits}.pt")
         bytes_ = quantize(checkpoint, bits, small)
-        result[f"int{bits}"] = {split: _score(run, small, split, environment) for split in run.splits}
-        result[f"int{bits}"]["size"] = {"weights": result["size"]["weights"], "bytes": bytes_}
+        size_ = {"weights": result["size"]["weights"], "bytes": bytes_}
+        result[f"int{bits}"] = {**_scores(run, small, environment), "size": size_}
     keep(run.result, result)
     for file in (ROOT / run.folder).glob("*.pt"):
         if file != checkpoint:
             file.unlink()
-    bleu = ", ".join(f"{split} BLEU {score['bleu']['score']:.2f}" for split, score in scores.items())
+    bleu = ", ".join(f"{split} BLEU {scores[split]['bleu']['score']:.2f}" for split in run.splits)
     return f"valid perplexity {min(value for _, value in result['curve']['valid']):.2f}, {bleu}"
 
 
@@ -195,11 +195,23 @@ def _train(run: Run, environment: Mapping[str, str]) -> Optional[str]:
     return said if done.returncode else None
 
 
-def _score(run: Run, checkpoint: Path, split: str, environment: Mapping[str, str]) -> dict[str, Any]:
+def _scores(run: Run, checkpoint: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Of each split; with several length penalties, by the best on valid, and beside them what each gave there."""
+    tried: dict[str, float] = {}
+    best = run.lenpen[0]
+    if len(run.lenpen) > 1:
+        valid = {lenpen: _score(run, checkpoint, "valid", lenpen, environment) for lenpen in run.lenpen}
+        tried = {f"{lenpen:g}": score["bleu"]["score"] for lenpen, score in valid.items()}
+        best = max(run.lenpen, key=lambda lenpen: tried[f"{lenpen:g}"])
+    scores = {split: _score(run, checkpoint, split, best, environment) for split in run.splits}
+    return {**scores, **({"lenpen": tried} if tried else {})}
+
+
+def _score(run: Run, checkpoint: Path, split: str, lenpen: float, environment: Mapping[str, str]) -> dict[str, Any]:
     out = ROOT / run.folder / f"{checkpoint.stem}.{split}.json"
     path = run.folder / checkpoint.name
     arguments = [sys.executable, "scripts/score.py", str(path), "--data", run.data, "--split", split, "--out", str(out)]
-    arguments += ["--beam", str(run.beam), "--lenpen", f"{run.lenpen:g}"]
+    arguments += ["--beam", str(run.beam), "--lenpen", f"{lenpen:g}"]
     done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise DataError(f"{run.slug}: scoring failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")

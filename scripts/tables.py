@@ -22,7 +22,7 @@ from scripts.sweep import Run, read_study, title_of
 STUDIES = ROOT / "scripts" / "studies"
 COLUMNS = (
     *("run", "updates", "seeds", "valid perplexity", "valid BLEU", "effect"),
-    *("test BLEU", "tokenised", "chrF", "exact", "file, kB", "minutes"),
+    *("length penalty", "test BLEU", "tokenised", "chrF", "exact", "file, kB", "minutes"),
 )
 
 
@@ -51,6 +51,10 @@ class Row:
         """The mean share of the test set's lines translated word for word as the reference."""
         found = [result["test"]["exact_match"] for result in self.results if "test" in result]
         return f"{statistics.fmean(found):.1%}" if found else ""
+
+    def lenpen(self) -> str:
+        """The length penalty of each seed, where it was chosen."""
+        return ", ".join(f"{result['valid']['lenpen']:g}" for result in self.results if "lenpen" in result)
 
     def perplexities(self) -> list[float]:
         """The best of each seed."""
@@ -101,8 +105,8 @@ def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
         minutes = statistics.fmean(result["seconds"] for result in row.results if "seconds" in result) / 60
         signature = score["bleu"]["signature"]
         cells = [row.run.name, f"{score['checkpoint']['updates']:,}", links, spread(row.perplexities()), spread(valid)]
-        cells += [effect, spread(row.bleu("test")), spread(row.test("tokenised_bleu")), spread(row.test("chrf"))]
-        cells.append(row.exact())
+        cells += [effect, row.lenpen(), spread(row.bleu("test"))]
+        cells += [spread(row.test("tokenised_bleu")), spread(row.test("chrf")), row.exact()]
         lines.append([*cells, f"{first['size']['bytes'] / 1000:,.0f}", f"{minutes:.0f}"])
     used = [number for number in range(len(COLUMNS)) if any(line[number] for line in lines)]
     for line in (COLUMNS, ["---"] * len(COLUMNS), *lines):

@@ -27,7 +27,7 @@ dropout = 0.1
 [runs]
 "reference" = {}
 "lr 5e-4, no dropout" = { lr = 5e-4, dropout = false, seeds = [7] }
-"dense" = { dense = true, splits = ["valid", "test"], last = 3 }
+"dense" = { dense = true, splits = ["valid", "test"], last = 3, lenpen = [1, 1.5] }
 """
 
 
@@ -48,7 +48,8 @@ def test_runs_change_the_flags_and_settings_of_their_study(tmp_path: Path) -> No
     assert command.endswith("--save-dir runs/toys/lr-5e-4-no-dropout-s7")
     dense = runs[4]
     assert "--dense --seed 2 --num-workers" in " ".join(dense.command())  # nothing is masked
-    assert (dense.splits, dense.last, runs[0].splits, runs[0].last) == (("valid", "test"), 3, ("valid",), None)
+    assert (dense.splits, dense.last, dense.lenpen) == (("valid", "test"), 3, (1, 1.5))
+    assert (runs[0].splits, runs[0].last, runs[0].lenpen) == (("valid",), None, (1.0,))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_models_by_their_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(tables, "STUDIES", tmp_path)
     monkeypatch.setattr(tables, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(tables, "ROOT", tmp_path)
-    text = STUDY.replace("last = 3", "bits = [8]")
+    text = STUDY.replace("last = 3, lenpen = [1, 1.5]", "bits = [8]")
     path = study(tmp_path, text).rename(tmp_path / "sizes.toml")
     for seed, bleu in ((1, 30.0), (2, 32.0)):
         masked, dense = result(bleu - 5, 9), result(bleu, 5)
@@ -123,16 +124,18 @@ def test_a_run_is_trained_scored_and_kept(tmp_path: Path, monkeypatch: pytest.Mo
     flags = {"arch": "one_layer_masked_tiny", **size, "optimizer": "adam", "lr": "5e-3", "max-update": 4}
     flags["required-batch-size-multiple"] = 1
     flags |= {"max-tokens": 200, "criterion": "label_smoothed_cross_entropy", "no-epoch-checkpoints": True}
-    run = sweep.Run("toys", "a run", 1, flags, str(data), ("valid",), beam=1, lenpen=1.0, last=None)
+    run = sweep.Run("toys", "a run", 1, flags, str(data), ("valid",), beam=2, lenpen=(1.0, -2.0), last=None)
     monkeypatch.setattr(sweep, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(sweep.Run, "folder", tmp_path / "run")
     assert sweep.make(run, threads=1).startswith("valid perplexity")
     kept = json.loads(run.result.read_text())
     assert kept["valid"]["checkpoint"]["updates"] == 4
     assert kept["valid"]["sentences"] == 4
+    assert kept["valid"]["bleu"]["score"] == max(kept["lenpen"].values())
+    assert kept["lenpen"][f"{kept['valid']['lenpen']:g}"] == max(kept["lenpen"].values())
     assert 0 < kept["size"]["bytes"] < kept["size"]["weights"]  # less than a byte a weight
     assert [file.name for file in (tmp_path / "run").glob("*.pt")] == ["checkpoint_best.pt"]
     assert sweep.make(run, threads=1) == "kept"
-    other = sweep.Run("toys", "a run", 1, {**flags, "lr": 1}, str(data), ("valid",), beam=1, lenpen=1.0, last=None)
+    other = sweep.Run("toys", "a run", 1, {**flags, "lr": 1}, str(data), ("valid",), beam=1, lenpen=(1.0,), last=None)
     with pytest.raises(DataError, match=r"a-run-s1\.json is of other flags"):
         sweep.make(other, threads=1)
