@@ -31,9 +31,11 @@ def test_fairseq_takes_every_run(path: Path) -> None:
         options.parse_args_and_arch(options.get_training_parser(), run.command()[1:])
 
 
+@pytest.mark.parametrize("row", [0, -1], ids=["as-published", "ours"])
 @pytest.mark.parametrize("corpus", ["iwslt14", "wmt14"])
 def test_the_recipe_starts_and_learns(
     corpus: str,
+    row: int,
     tmp_path: Path,
     recipe: Callable[..., tuple[int, str]],  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
@@ -46,7 +48,7 @@ def test_the_recipe_starts_and_learns(
     else:
         origin = campaigns.wmt_folder(tmp_path / "in")
         assert recipe(wmt14, "--from", origin, "--out", data, "--size", 200) == (0, "")
-    run = read_study(ROOT / "scripts" / "studies" / f"{corpus}.toml")[0]
+    run = read_study(ROOT / "scripts" / "studies" / f"{corpus}.toml")[row]
     run = replace(run, data=str(data), flags={**run.flags, "fp16": False})
     arguments = [*run.command()[1:-2], "--save-dir", str(tmp_path / "run"), *SMALL, "--log-file", str(log)]
     done = subprocess.run(
