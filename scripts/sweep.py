@@ -197,18 +197,17 @@ def _train(run: Run, environment: Mapping[str, str]) -> Optional[str]:
 
 def _scores(run: Run, checkpoint: Path, environment: Mapping[str, str]) -> dict[str, Any]:
     """Of each split; with several length penalties, by the best on valid, and beside them what each gave there."""
-    tried: dict[str, float] = {}
-    best = run.lenpen[0]
-    if len(run.lenpen) > 1:
-        valid = {lenpen: _score(run, checkpoint, "valid", lenpen, environment) for lenpen in run.lenpen}
-        tried = {f"{lenpen:g}": score["bleu"]["score"] for lenpen, score in valid.items()}
-        best = max(run.lenpen, key=lambda lenpen: tried[f"{lenpen:g}"])
-    scores = {split: _score(run, checkpoint, split, best, environment) for split in run.splits}
-    return {**scores, **({"lenpen": tried} if tried else {})}
+    if len(run.lenpen) == 1:
+        return {split: _score(run, checkpoint, split, run.lenpen[0], environment) for split in run.splits}
+    tried = {lenpen: _score(run, checkpoint, "valid", lenpen, environment) for lenpen in run.lenpen}
+    gave = {lenpen: score["bleu"]["score"] for lenpen, score in tried.items()}
+    best = max(run.lenpen, key=gave.__getitem__)
+    rest = {split: _score(run, checkpoint, split, best, environment) for split in run.splits if split != "valid"}
+    return {"valid": tried[best], **rest, "lenpen": {f"{lenpen:g}": bleu for lenpen, bleu in gave.items()}}
 
 
 def _score(run: Run, checkpoint: Path, split: str, lenpen: float, environment: Mapping[str, str]) -> dict[str, Any]:
-    out = ROOT / run.folder / f"{checkpoint.stem}.{split}.json"
+    out = ROOT / run.folder / f"{checkpoint.stem}.{split}.lenpen-{lenpen:g}.json"
     path = run.folder / checkpoint.name
     arguments = [sys.executable, "scripts/score.py", str(path), "--data", run.data, "--split", split, "--out", str(out)]
     arguments += ["--beam", str(run.beam), "--lenpen", f"{lenpen:g}"]

@@ -17,8 +17,8 @@ class Continuous(Annealed):
     """m = sigmoid(score / T) while T falls; from update ``over`` on, as in evaluation, 1 where score >= 0.
 
     First continuous sparsification (Savarese et al. 2020, arXiv 1912.04427, section 3.2): the gradient
-    ``g * w * sigmoid'(score / T) / T`` is that of the mask itself, and the search is as fast as training weights. Then
-    ``annealed`` at T = ``last``, which wins back what rounding lost. ``over`` should be three quarters of training.
+    ``g * w * sigmoid'(score / T) / T`` is that of the mask itself, and the search fast. Then ``annealed`` at
+    T = ``last``, which wins back a part of what rounding lost. ``over`` should be three quarters of training.
 
     Scores start uniform within 0.5, so that learning rates are ten to twenty times those of other rules.
     """
