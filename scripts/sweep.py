@@ -118,6 +118,14 @@ def read_study(path: Path) -> list[Run]:
     return runs
 
 
+def chosen(runs: list[Run], names: list[str]) -> list[Run]:
+    """The runs of these names, or slugs, in their order. Raises ``DataError`` where there is none of a name."""
+    for name in names:
+        if not any(name in (run.name, run.slug) for run in runs):
+            raise DataError(f"unknown run {name!r}; choose of: {'; '.join(dict.fromkeys(run.name for run in runs))}")
+    return [run for name in names for run in runs if name in (run.name, run.slug)]
+
+
 def title_of(path: Path) -> str:
     """What a study says it is about."""
     return str(_parsed(path).get("title", path.stem))
@@ -230,16 +238,13 @@ def size_of(checkpoint: Path, data: Path, dense: bool) -> dict[str, int]:
 def main() -> None:
     parser = cli.Parser(prog="sweep.py", description=__doc__)
     parser.add_argument("study", type=Path, help="a TOML file")
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="of the study (all)")
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="of the study, or one seed of it, as in file names (all)")
     parser.add_argument("--jobs", type=count, default=1, metavar="N", help="how many to train at a time (1)")
     parser.add_argument("--list", action="store_true", help="print the commands, and train nothing")
     args = parser.parse_args()
     runs = read_study(args.study)
-    for name in args.runs:
-        if name not in [run.name for run in runs]:
-            parser.error(f"unknown run {name!r}; choose of: {'; '.join(dict.fromkeys(run.name for run in runs))}")
     if args.runs:
-        runs = [run for name in args.runs for run in runs if run.name == name]
+        runs = chosen(runs, args.runs)
     if args.list:
         print("\n".join(shlex.join(run.command()) for run in runs))
         return

@@ -76,6 +76,14 @@ def result(bleu: float, perplexity: float) -> dict[str, Any]:
     return {"command": "", "curve": curve, "valid": score, "seconds": 90, "size": {"weights": 8, "bytes": 12_345}}
 
 
+def test_runs_are_chosen_by_name_or_by_one_seed(tmp_path: Path) -> None:
+    runs = sweep.read_study(study(tmp_path))
+    slugs = [run.slug for run in sweep.chosen(runs, ["dense", "reference-s2"])]
+    assert slugs == ["dense-s1", "dense-s2", "reference-s2"]
+    with pytest.raises(DataError, match=r"unknown run 'reference-s3'; choose of: reference; lr 5e-4, no dropout; dense"):
+        sweep.chosen(runs, ["dense", "reference-s3"])
+
+
 def test_page_of_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(tables, "RESULTS", tmp_path / "results")
