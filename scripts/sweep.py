@@ -238,7 +238,7 @@ def size_of(checkpoint: Path, data: Path, dense: bool) -> dict[str, int]:
 def main() -> None:
     parser = cli.Parser(prog="sweep.py", description=__doc__)
     parser.add_argument("study", type=Path, help="a TOML file")
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="of the study, or one seed of it, as in file names (all)")
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="of the study, or a seed of one, NAME-sSEED (all)")
     parser.add_argument("--jobs", type=count, default=1, metavar="N", help="how many to train at a time (1)")
     parser.add_argument("--list", action="store_true", help="print the commands, and train nothing")
     args = parser.parse_args()

@@ -80,7 +80,7 @@ def test_runs_are_chosen_by_name_or_by_one_seed(tmp_path: Path) -> None:
     runs = sweep.read_study(study(tmp_path))
     slugs = [run.slug for run in sweep.chosen(runs, ["dense", "reference-s2"])]
     assert slugs == ["dense-s1", "dense-s2", "reference-s2"]
-    with pytest.raises(DataError, match=r"unknown run 'reference-s3'; choose of: reference; lr 5e-4, no dropout; dense"):
+    with pytest.raises(DataError, match=r"unknown run .reference-s3.; choose of: reference; lr 5e-4"):
         sweep.chosen(runs, ["dense", "reference-s3"])
 
 
