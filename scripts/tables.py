@@ -22,7 +22,7 @@ from scripts.sweep import Run, read_study, title_of
 STUDIES = ROOT / "scripts" / "studies"
 COLUMNS = (
     *("run", "updates", "seeds", "valid perplexity", "valid BLEU", "effect"),
-    *("length penalty", "test BLEU", "tokenised", "chrF", "exact", "file, kB", "minutes"),
+    *("length penalty", "test BLEU", "of dense", "tokenised", "chrF", "exact", "file, kB", "minutes"),
 )
 
 
@@ -85,8 +85,16 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
+def of_dense(row: Row, base: Row) -> str:
+    """The share of a dense model's test BLEU that a masked one reaches."""
+    both = row.bleu("test"), base.bleu("test")
+    if row.run.is_dense or not base.run.is_dense or not all(both):
+        return ""
+    return f"{statistics.fmean(both[0]) / statistics.fmean(both[1]):.1%}"
+
+
 def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
-    """The page of a study, line by line; effects are against its first run."""
+    """The page of a study, line by line; effects and shares are against its first run."""
     name = study.stem
     yield f"# {title_of(study)}"
     yield ""
@@ -105,7 +113,7 @@ def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
         minutes = statistics.fmean(result["seconds"] for result in row.results if "seconds" in result) / 60
         signature = score["bleu"]["signature"]
         cells = [row.run.name, f"{score['checkpoint']['updates']:,}", links, spread(row.perplexities()), spread(valid)]
-        cells += [effect, row.lenpen(), spread(row.bleu("test"))]
+        cells += [effect, row.lenpen(), spread(row.bleu("test")), of_dense(row, rows[0])]
         cells += [spread(row.test("tokenised_bleu")), spread(row.test("chrf")), row.exact()]
         lines.append([*cells, f"{first['size']['bytes'] / 1000:,.0f}", f"{minutes:.0f}"])
     used = [number for number in range(len(COLUMNS)) if any(line[number] for line in lines)]

@@ -124,6 +124,10 @@ def test_models_by_their_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     tables.main()
     assert {file.name for file in (tmp_path / "results").glob("*.*")} == {"sizes.md", "sizes.png", "sizes-bytes.png"}
     assert "| 26.00 ± 1.41 | 12.5% |" in (tmp_path / "results" / "sizes.md").read_text()
+    dense_first = tables.rows_of(path)[::-1]
+    page = "\n".join(tables.page(path, dense_first))
+    assert "| 31.00 ± 1.41 |  |" in page
+    assert "| -5.00 | 26.00 ± 1.41 | 83.9% |" in page
 
 
 def test_a_run_is_trained_scored_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
