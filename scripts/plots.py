@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,16 @@ def curves(path: Path, drawn: Mapping[str, Sequence[Sequence[float]]]) -> None:
     _save(figure, path)
 
 
-def sizes(path: Path, points: Sequence[Sized]) -> None:
-    """BLEU against bytes, a line a kind of file."""
+def sizes(path: Path, points: Sequence[Sized], best: Optional[float] = None) -> None:
+    """BLEU against bytes, a line a kind of file; dotted, the best dense model's."""
     pyplot = set_up()
     figure, axes = pyplot.subplots(figsize=(6.4, 4), layout="constrained")
     for kind in dict.fromkeys(point.kind for point in points):
         line = sorted((point.bytes, point.bleu, point.name) for point in points if point.kind == kind)
         style = "o-" if kind.startswith("masked") else "s--"
         axes.plot([size for size, _, _ in line], [bleu for _, bleu, _ in line], style, label=kind, markersize=4)
+    if best is not None:
+        axes.axhline(best, color="grey", linestyle=":", linewidth=1, label=f"best dense model, {best:.1f}")
     axes.set(xlabel="bytes of the model, without dictionaries and tokenizer", ylabel="test BLEU", xscale="log")
     axes.grid(alpha=0.3)
     axes.legend()

@@ -119,11 +119,12 @@ def read_study(path: Path) -> list[Run]:
 
 
 def chosen(runs: list[Run], names: list[str]) -> list[Run]:
-    """The runs of these names, or slugs, in their order. Raises ``DataError`` where there is none of a name."""
+    """The runs of these names, or slugs, in their order, each once. Raises ``DataError`` where none has a name."""
     for name in names:
         if not any(name in (run.name, run.slug) for run in runs):
             raise DataError(f"unknown run {name!r}; choose of: {'; '.join(dict.fromkeys(run.name for run in runs))}")
-    return [run for name in names for run in runs if name in (run.name, run.slug)]
+    found = [run for name in names for run in runs if name in (run.name, run.slug)]
+    return [run for number, run in enumerate(found) if run not in found[:number]]  # two trainings must not share files
 
 
 def title_of(path: Path) -> str:

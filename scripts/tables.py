@@ -26,6 +26,10 @@ COLUMNS = (
 )
 
 
+ENOUGH = 0.9
+"""Of the dense model's BLEU, for the smallest files."""
+
+
 @dataclass(frozen=True)
 class Row:
     """A run and what its seeds gave; those that are not done are left out."""
@@ -148,6 +152,30 @@ def sized(rows: Sequence[Row]) -> Iterator[plots.Sized]:
             yield plots.Sized(row.run.name, f"dense, {bits} bits", found[0]["size"]["bytes"], bleu)
 
 
+def by_size(points: Sequence[plots.Sized], best: float) -> Iterator[str]:
+    """A table of files, and the smallest of each kind that reach a share of the best dense model's test BLEU."""
+    yield f"| file | kind | kB | test BLEU | of {best:.2f} |"
+    yield "| --- | --- | --- | --- | --- |"
+    for point in sorted(points, key=lambda point: point.bytes):
+        kilobytes, share = f"{point.bytes / 1000:,.0f}", f"{point.bleu / best:.1%}"
+        yield f"| {point.name} | {point.kind} | {kilobytes} | {point.bleu:.2f} | {share} |"
+    yield ""
+    yield f"The smallest that reach {ENOUGH:.0%} of the dense model of [multi30k](multi30k.md), {best:.2f} BLEU:"
+    yield ""
+    for kind in dict.fromkeys(point.kind for point in points):
+        good = [point for point in points if point.kind == kind and point.bleu >= ENOUGH * best]
+        smallest = min(good, key=lambda point: point.bytes, default=None)
+        yield f"- {kind}: {f'{smallest.bytes:,} bytes ({smallest.name})' if smallest else 'none'}"
+    yield ""
+
+
+def best_dense() -> Optional[float]:
+    """The mean test BLEU of the tuned dense model, once it is there."""
+    study = STUDIES / "multi30k.toml"
+    dense = [row.bleu("test") for row in rows_of(study) if row.run.is_dense] if study.is_file() else []
+    return statistics.fmean(dense[0]) if dense and dense[0] else None
+
+
 def main() -> None:
     logging.disable(logging.DEBUG)
     cli.Parser(prog="scripts.tables", description="Redraw the pages of all studies.").parse_args()
@@ -158,7 +186,11 @@ def main() -> None:
             plots.curves(RESULTS / f"{study.stem}.png", curves_of(rows))
     sizes = STUDIES / "sizes.toml"
     if sizes.is_file() and (points := list(sized(rows_of(sizes)))):
-        plots.sizes(RESULTS / "sizes-bytes.png", points)
+        best = best_dense()
+        plots.sizes(RESULTS / "sizes-bytes.png", points, best)
+        if best:
+            with open(RESULTS / "sizes.md", "a", encoding="utf-8") as out:
+                out.write("\n".join(["", "![BLEU against bytes](sizes-bytes.png)", "", *by_size(points, best)]))
     seen = {path.stem: json.loads(path.read_text())["seen"] for path in sorted((RESULTS / "flips").glob("*.json"))}
     if seen:
         plots.flips(RESULTS / "flips.png", seen)

@@ -78,7 +78,7 @@ def result(bleu: float, perplexity: float) -> dict[str, Any]:
 
 def test_runs_are_chosen_by_name_or_by_one_seed(tmp_path: Path) -> None:
     runs = sweep.read_study(study(tmp_path))
-    slugs = [run.slug for run in sweep.chosen(runs, ["dense", "reference-s2"])]
+    slugs = [run.slug for run in sweep.chosen(runs, ["dense", "reference-s2", "dense-s1"])]
     assert slugs == ["dense-s1", "dense-s2", "reference-s2"]
     with pytest.raises(DataError, match=r"unknown run .reference-s3.; choose of: reference; lr 5e-4"):
         sweep.chosen(runs, ["dense", "reference-s3"])
@@ -114,11 +114,16 @@ def test_models_by_their_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         dense["int8"] = {"test": dense["test"] | {"bleu": {"score": bleu - 1}}, "size": {"bytes": 4000}}
         sweep.keep(tmp_path / "results" / "sizes" / f"reference-s{seed}.json", masked)
         sweep.keep(tmp_path / "results" / "sizes" / f"dense-s{seed}.json", dense)
-    assert list(tables.sized(tables.rows_of(path))) == [
+    points = list(tables.sized(tables.rows_of(path)))
+    assert points == [
         plots.Sized("reference", "masked, ticket", 12_345, 26.0),
         plots.Sized("dense", "dense, float32", 12_345, 31.0),
         plots.Sized("dense", "dense, 8 bits", 4000, 30.0),
     ]
+    lines = list(tables.by_size(points, best=33.4))  # of which nine tenths are 30.06
+    assert "| dense | dense, 8 bits | 4 | 30.00 | 89.8% |" in lines
+    found = ["- masked, ticket: none", "- dense, float32: 12,345 bytes (dense)", "- dense, 8 bits: none"]
+    assert lines[-4:-1] == found
     pytest.importorskip("matplotlib")
     monkeypatch.setattr(sys, "argv", ["tables"])
     tables.main()
