@@ -1,8 +1,8 @@
 """The fairseq plugin: ``fairseq-train --user-dir fairseq_plugins --arch one_layer_masked ...``."""
 
-from . import archs, one_layer_masked
+from . import archs, distillation, one_layer_masked
 from .checkpoints import allow_fairseq_checkpoints
 
 allow_fairseq_checkpoints()
 
-__all__ = ["allow_fairseq_checkpoints", "archs", "one_layer_masked"]
+__all__ = ["allow_fairseq_checkpoints", "archs", "distillation", "one_layer_masked"]

@@ -1,0 +1,95 @@
+"""The criterion ``distilled_cross_entropy``: a teacher's predictions as targets, word by word.
+
+fairseq-train DATA --user-dir fairseq_plugins --criterion distilled_cross_entropy --teacher CHECKPOINT ...
+"""
+
+import sys
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+import torch
+from fairseq.checkpoint_utils import load_model_ensemble
+from fairseq.criterions import register_criterion
+from fairseq.criterions.label_smoothed_cross_entropy import (
+    LabelSmoothedCrossEntropyCriterion,
+    LabelSmoothedCrossEntropyCriterionConfig,
+    label_smoothed_nll_loss,
+)
+from fairseq.tasks import FairseqTask
+from torch import nn
+
+# No postponed annotations in this file: fairseq reads the types of the fields.
+
+
+@dataclass
+class DistilledCrossEntropyConfig(LabelSmoothedCrossEntropyCriterionConfig):
+    """Options of the criterion ``distilled_cross_entropy``."""
+
+    teacher: Optional[str] = field(default=None, metadata={"help": "checkpoint of a model with the same dictionaries"})
+    teacher_weight: float = field(
+        default=1.0, metadata={"help": "share of the teacher in the targets, in [0, 1]; the rest is the reference's"}
+    )
+
+
+@register_criterion("distilled_cross_entropy", dataclass=DistilledCrossEntropyConfig)
+class DistilledCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
+    """Cross-entropy against a mix of the teacher's distribution over words and the label-smoothed reference.
+
+    A teacher's distribution says of every word how good it would be: a less noisy target than the one word that
+    somebody wrote. In evaluation mode it is label-smoothed cross-entropy, so that validation compares with other runs'.
+
+    Source: Kim & Rush 2016 (arXiv 1606.07947), section 3.1.
+    """
+
+    def __init__(
+        self,
+        task: FairseqTask,
+        sentence_avg: bool,
+        label_smoothing: float,
+        ignore_prefix_size: int,
+        report_accuracy: bool,
+        teacher: Optional[str],
+        teacher_weight: float,
+    ) -> None:
+        super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
+        if not teacher:
+            _stop("--criterion distilled_cross_entropy needs --teacher CHECKPOINT")
+        if not 0 <= teacher_weight <= 1:
+            _stop(f"--teacher-weight {teacher_weight}: choose one in [0, 1]")
+        self.path, self.weight = teacher, teacher_weight
+        # In a list, so that the teacher is no part of the criterion, which fairseq would save in every checkpoint.
+        self._teacher: list[nn.Module] = []
+
+    def compute_loss(
+        self, model: nn.Module, net_output: Any, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(loss, negative log-likelihood of the reference), summed over words, or of shape (words, 1) each."""
+        if not model.training:
+            loss: tuple[torch.Tensor, torch.Tensor] = super().compute_loss(model, net_output, sample, reduce)
+            return loss
+        lprobs, target = self.get_lprobs_and_target(model, net_output, sample)
+        teacher = self.teacher(sample)
+        with torch.no_grad():
+            probs, _ = self.get_lprobs_and_target(teacher, teacher(**sample["net_input"]), sample)
+            probs = probs.exp_().masked_fill_(target.eq(self.padding_idx)[:, None], 0)
+        distilled = -(probs * lprobs).sum(-1, keepdim=True)
+        reference, nll = label_smoothed_nll_loss(lprobs, target, self.eps, self.padding_idx, reduce)
+        return (1 - self.weight) * reference + self.weight * (distilled.sum() if reduce else distilled), nll
+
+    def teacher(self, sample: dict[str, Any]) -> nn.Module:
+        """The teacher, loaded when it is first asked for: evaluating a trained model needs none."""
+        if not self._teacher:
+            try:
+                (model,), _ = load_model_ensemble([self.path], task=self.task)
+            except OSError:
+                _stop(f"--teacher {self.path}: no such checkpoint")
+            except RuntimeError as error:
+                said = str(error).strip().splitlines()[-1].strip()
+                _stop(f"--teacher {self.path}: not a model with the dictionaries of this data: {said}")
+            self._teacher.append(model.to(sample["target"].device).eval().requires_grad_(False))
+        return self._teacher[0]
+
+
+def _stop(reason: str) -> None:
+    sys.stderr.write(f"distilled_cross_entropy: error: {reason}\n")
+    raise SystemExit(2)

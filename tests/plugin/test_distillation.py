@@ -1,0 +1,96 @@
+"""The criterion ``distilled_cross_entropy``, against what it must be by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from fairseq_plugins.distillation import DistilledCrossEntropyCriterion
+
+from .running import load_model, load_state, train
+
+DISTILLED = ["--criterion", "distilled_cross_entropy", "--teacher"]
+PAD = 1
+
+
+class Task:
+    """As much of a task as the criterion asks for."""
+
+    class target_dictionary:
+        @staticmethod
+        def pad() -> int:
+            return PAD
+
+
+class Model(torch.nn.Module):
+    """Says the same logits whatever it reads."""
+
+    def __init__(self, logits: list[list[float]]) -> None:
+        super().__init__()
+        self.logits = torch.nn.Parameter(torch.tensor([logits]))
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.logits
+
+    def get_normalized_probs(self, output: torch.Tensor, log_probs: bool) -> torch.Tensor:
+        return output.log_softmax(-1)
+
+    def get_targets(self, sample: dict[str, torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+        return sample["target"]
+
+
+def criterion(weight: float, teacher: Model) -> DistilledCrossEntropyCriterion:
+    made = DistilledCrossEntropyCriterion(Task(), False, 0.0, 0, False, "teacher.pt", weight)
+    made._teacher.append(teacher.eval())
+    return made
+
+
+def test_targets_are_a_mix_of_teacher_and_reference() -> None:
+    # Logits of logarithms are probabilities. The last position is padding, where the teacher must not count.
+    student = Model([[0.0, 0, 0, 0], [9, 9, 0, 0]])
+    teacher = Model(torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.7, 0.1, 0.1, 0.1]]).log().tolist())
+    sample = {"net_input": {"tokens": torch.zeros(1, 2)}, "target": torch.tensor([[3, PAD]])}
+    loss, nll = criterion(0.75, teacher).compute_loss(student.train(), student(torch.zeros(1)), sample)
+    torch.testing.assert_close(loss, torch.tensor(4.0).log())  # of a uniform student, whatever the targets
+    torch.testing.assert_close(nll, torch.tensor(4.0).log())
+    loss.backward()
+    mix = 0.75 * torch.tensor([0.1, 0.2, 0.3, 0.4]) + 0.25 * torch.tensor([0.0, 0, 0, 1])
+    torch.testing.assert_close(student.logits.grad, torch.stack([0.25 - mix, torch.zeros(4)])[None])
+    assert teacher.logits.grad is None
+    each, _ = criterion(0.75, teacher).compute_loss(student, student(torch.zeros(1)), sample, reduce=False)
+    torch.testing.assert_close(each.sum(), loss)
+
+
+def test_evaluation_is_against_the_reference_alone() -> None:
+    student, teacher = Model([[0.0, 0, 0, 0]]), Model([[5.0, 0, 0, 0]])
+    sample = {"net_input": {"tokens": torch.zeros(1, 1)}, "target": torch.tensor([[3]])}
+    loss, nll = criterion(1, teacher).compute_loss(student.eval(), student(torch.zeros(1)), sample)
+    assert loss == nll == torch.tensor(4.0).log()
+
+
+def test_a_student_learns_from_a_teacher_and_does_not_keep_it(corpus: Path, tmp_path: Path) -> None:
+    teacher = train(corpus, tmp_path / "teacher", "--dense", updates=60)
+    student = train(corpus, tmp_path / "student", *DISTILLED, str(teacher), updates=8)
+    plain = train(corpus, tmp_path / "plain", updates=8)
+    kept, usual = load_state(student), load_state(plain)
+    assert kept.keys() == usual.keys()
+    assert kept["model"].keys() == usual["model"].keys()
+    assert any(not torch.equal(kept["model"][name], usual["model"][name]) for name in kept["model"])
+    teacher.unlink()
+    load_model(student)  # without its teacher
+
+
+def test_bad_teachers_are_named(
+    corpus: Path, checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for flags, expected in (
+        (["--criterion", "distilled_cross_entropy"], "needs --teacher CHECKPOINT"),
+        ([*DISTILLED, "none.pt"], "--teacher none.pt: no such checkpoint"),
+        ([*DISTILLED, str(checkpoint)], "not a model with the dictionaries of this data: "),
+        ([*DISTILLED, "none.pt", "--teacher-weight", "2"], "--teacher-weight 2.0: choose one in [0, 1]"),
+    ):
+        with pytest.raises(SystemExit):
+            train(corpus, tmp_path / "run", *flags)
+        assert expected in capfd.readouterr().err
