@@ -13,10 +13,12 @@ from fairseq.criterions import register_criterion
 from fairseq.criterions.label_smoothed_cross_entropy import (
     LabelSmoothedCrossEntropyCriterion,
     LabelSmoothedCrossEntropyCriterionConfig,
-    label_smoothed_nll_loss,
 )
+from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask
 from torch import nn
+
+from .output import contiguous_output_
 
 # No postponed annotations in this file: fairseq reads the types of the fields.
 
@@ -58,7 +60,7 @@ class DistilledCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
             _stop(f"--teacher-weight {teacher_weight}: choose one in [0, 1]")
         self.path, self.weight = teacher, teacher_weight
         # In a list, so that the teacher is no part of the criterion, which fairseq would save in every checkpoint.
-        self._teacher: list[nn.Module] = []
+        self._teacher: list[BaseFairseqModel] = []
 
     def compute_loss(
         self, model: nn.Module, net_output: Any, sample: dict[str, Any], reduce: bool = True
@@ -68,15 +70,25 @@ class DistilledCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
             loss: tuple[torch.Tensor, torch.Tensor] = super().compute_loss(model, net_output, sample, reduce)
             return loss
         lprobs, target = self.get_lprobs_and_target(model, net_output, sample)
-        teacher = self.teacher(sample)
-        with torch.no_grad():
-            probs, _ = self.get_lprobs_and_target(teacher, teacher(**sample["net_input"]), sample)
-            probs = probs.exp_().masked_fill_(target.eq(self.padding_idx)[:, None], 0)
-        distilled = -(probs * lprobs).sum(-1, keepdim=True)
-        reference, nll = label_smoothed_nll_loss(lprobs, target, self.eps, self.padding_idx, reduce)
-        return (1 - self.weight) * reference + self.weight * (distilled.sum() if reduce else distilled), nll
+        mix = self._targets(sample, target)
+        each = -(mix * lprobs).sum(-1, keepdim=True)
+        nll = -lprobs.detach().gather(-1, target[:, None]).masked_fill(target.eq(self.padding_idx)[:, None], 0)
+        return (each.sum(), nll.sum()) if reduce else (each, nll)
 
-    def teacher(self, sample: dict[str, Any]) -> nn.Module:
+    @torch.no_grad()
+    def _targets(self, sample: dict[str, Any], target: torch.Tensor) -> torch.Tensor:
+        """Shape (words, vocabulary): distributions, and zeros where there is padding."""
+        teacher = self.teacher(sample)
+        probs = teacher.get_normalized_probs(teacher(**sample["net_input"]), log_probs=False)
+        probs = probs[:, self.ignore_prefix_size :].reshape(len(target), -1)
+        if self.weight < 1:
+            others = self.eps / (probs.size(-1) - 1)  # as fairseq smooths
+            probs.mul_(self.weight).add_((1 - self.weight) * others)
+            rest = torch.full_like(probs[:, :1], (1 - self.weight) * (1 - self.eps - others))
+            probs.scatter_add_(1, target[:, None], rest)
+        return probs.masked_fill_(target.eq(self.padding_idx)[:, None], 0)
+
+    def teacher(self, sample: dict[str, Any]) -> BaseFairseqModel:
         """The teacher, loaded when it is first asked for: evaluating a trained model needs none."""
         if not self._teacher:
             try:
@@ -86,6 +98,7 @@ class DistilledCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
             except RuntimeError as error:
                 said = str(error).strip().splitlines()[-1].strip()
                 _stop(f"--teacher {self.path}: not a model with the dictionaries of this data: {said}")
+            contiguous_output_(model)
             self._teacher.append(model.to(sample["target"].device).eval().requires_grad_(False))
         return self._teacher[0]
 

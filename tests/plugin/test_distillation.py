@@ -35,7 +35,7 @@ class Model(torch.nn.Module):
         return self.logits
 
     def get_normalized_probs(self, output: torch.Tensor, log_probs: bool) -> torch.Tensor:
-        return output.log_softmax(-1)
+        return output.log_softmax(-1) if log_probs else output.softmax(-1)
 
     def get_targets(self, sample: dict[str, torch.Tensor], output: torch.Tensor) -> torch.Tensor:
         return sample["target"]
@@ -61,6 +61,16 @@ def test_targets_are_a_mix_of_teacher_and_reference() -> None:
     assert teacher.logits.grad is None
     each, _ = criterion(0.75, teacher).compute_loss(student, student(torch.zeros(1)), sample, reduce=False)
     torch.testing.assert_close(each.sum(), loss)
+
+
+def test_without_a_teacher_s_share_it_is_label_smoothed_cross_entropy() -> None:
+    student = Model([[0.5, 0.1, -1, 2], [1, 2, 3, 4]])
+    sample = {"net_input": {"tokens": torch.zeros(1, 2)}, "target": torch.tensor([[3, 0]])}
+    made = criterion(0, Model([[5.0, 0, 0, 0]] * 2))
+    made.eps = 0.1
+    loss = made.compute_loss(student.train(), student(torch.zeros(1)), sample)
+    usual = made.compute_loss(student.eval(), student(torch.zeros(1)), sample)
+    torch.testing.assert_close(loss, usual)
 
 
 def test_evaluation_is_against_the_reference_alone() -> None:
