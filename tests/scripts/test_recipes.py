@@ -15,7 +15,7 @@ from data_prep import iwslt14, wmt14
 from data_prep.lib import pipeline
 from scripts.results import history
 from scripts.score import ROOT
-from scripts.sweep import read_study
+from scripts.sweep import Run, read_study
 from tests.data_prep import test_campaigns as campaigns
 from tests.data_prep.conftest import recipe  # noqa: F401
 from tests.plugin.running import SIZE, binarised
@@ -29,6 +29,14 @@ SMALL += ["--required-batch-size-multiple", "1", "--disable-validation", "--log-
 def test_fairseq_takes_every_run(path: Path) -> None:
     for run in read_study(path):
         options.parse_args_and_arch(options.get_training_parser(), run.command()[1:])
+
+
+def train(run: Run, folder: Path, log: Path) -> None:
+    arguments = [*run.command()[1:-2], "--save-dir", str(folder), *SMALL, "--log-file", str(log)]
+    done = subprocess.run(
+        [sys.executable, "-m", "fairseq_cli.train", *arguments], cwd=ROOT, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
 
 
 @pytest.mark.parametrize("row", [0, -1], ids=["as-published", "ours"])
@@ -48,13 +56,15 @@ def test_the_recipe_starts_and_learns(
     else:
         origin = campaigns.wmt_folder(tmp_path / "in")
         assert recipe(wmt14, "--from", origin, "--out", data, "--size", 200) == (0, "")
-    run = read_study(ROOT / "scripts" / "studies" / f"{corpus}.toml")[row]
-    run = replace(run, data=str(data), flags={**run.flags, "fp16": False})
-    arguments = [*run.command()[1:-2], "--save-dir", str(tmp_path / "run"), *SMALL, "--log-file", str(log)]
-    done = subprocess.run(
-        [sys.executable, "-m", "fairseq_cli.train", *arguments], cwd=ROOT, capture_output=True, check=False
-    )
-    assert done.returncode == 0, done.stderr.decode()
+    runs = read_study(ROOT / "scripts" / "studies" / f"{corpus}.toml")
+    run = replace(runs[row], data=str(data), flags={**runs[row].flags, "fp16": False})
+    if "teacher" in run.flags:
+        dense = next(run for run in runs if run.is_dense)
+        flags = {**dense.flags, "fp16": False}
+        train(replace(dense, data=str(data), flags=flags), tmp_path / "teacher", tmp_path / "teacher.log")
+        teacher = str(tmp_path / "teacher" / "checkpoint_last.pt")
+        run = replace(run, flags={**run.flags, "teacher": teacher})
+    train(run, tmp_path / "run", log)
     perplexities = [value for _, value in history(log.read_text().splitlines())["train"]]
     assert len(perplexities) == 4
     assert perplexities[-1] < 0.5 * perplexities[0]
