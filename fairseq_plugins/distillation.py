@@ -3,6 +3,7 @@
 fairseq-train DATA --user-dir fairseq_plugins --criterion distilled_cross_entropy --teacher CHECKPOINT ...
 """
 
+import copy
 import sys
 from dataclasses import dataclass, field
 from typing import Any, Optional
@@ -92,7 +93,9 @@ class DistilledCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
         """The teacher, loaded when it is first asked for: evaluating a trained model needs none."""
         if not self._teacher:
             try:
-                (model,), _ = load_model_ensemble([self.path], task=self.task)
+                # A task remembers the model it has built, to translate with in validation: that must stay the student.
+                with torch.random.fork_rng(devices=[]):
+                    (model,), _ = load_model_ensemble([self.path], task=copy.copy(self.task))
             except OSError:
                 _stop(f"--teacher {self.path}: no such checkpoint")
             except RuntimeError as error:

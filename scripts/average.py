@@ -43,9 +43,11 @@ def average(paths: Sequence[Path], out: Path) -> None:
             if tensor.is_floating_point():
                 tensor = tensor.double() + sums.get(name, 0.0)
             sums[name] = tensor
+    means: dict[tuple[int, torch.Size], torch.Tensor] = {}  # by where the tensor is, so that tied ones stay tied
     for name, tensor in state["model"].items():
         if tensor.is_floating_point():
-            state["model"][name] = (sums[name] / len(paths)).to(tensor.dtype)
+            mean = (sums[name] / len(paths)).to(tensor.dtype)
+            state["model"][name] = means.setdefault((tensor.data_ptr(), tensor.shape), mean)
     save(state, out)
 
 

@@ -22,7 +22,7 @@ from fairseq_plugins.ticket import from_checkpoint
 from one_layer_lt import summarize
 from scripts.average import load
 from scripts.score import ROOT, progress_of, score
-from scripts.sweep import Run, read_study
+from scripts.study import Run, read_study
 
 STUDY = ROOT / "scripts" / "studies" / "quickstart.toml"
 SHOWN = 5

@@ -6,22 +6,21 @@
 A study is a TOML file: `data` (a prepared folder), `[flags]` of fairseq-train for all runs, and `[runs]`, each a name
 and the flags that it changes. Beside them, for the study or for one run: `seeds`, `splits` to translate (valid),
 `beam`, `lenpen` (of several, the one of highest BLEU on valid), `last`, the number of checkpoints to average instead of
-taking the best, and `bits`, to translate with a dense model's weights rounded to so many, too. Runs resume where they
-were stopped; what they gave is docs/results/STUDY/RUN-sSEED.json.
+taking the best, `bits`, to translate with a dense model's weights rounded to so many, too, and `gpus` (1). Runs resume
+where they were stopped; what they gave is docs/results/STUDY/RUN-sSEED.json.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import re
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
@@ -29,152 +28,44 @@ import torch
 
 from data_prep.lib import cli
 from data_prep.lib.errors import DataError
+from data_prep.lib.lock import locked
+from data_prep.lib.manifest import Manifest
+from data_prep.lib.text import sha256
 from fairseq_plugins.ticket import from_checkpoint
 from one_layer_lt.ticket.sizes import sizes
 from scripts.average import count, load
 from scripts.quantize import quantize, size
-from scripts.results import RESULTS, keep, result_of
-from scripts.score import ROOT, find_checkpoint
+from scripts.results import keep, result_of
+from scripts.score import ROOT, commit, find_checkpoint
+from scripts.study import Run, chosen, read_study
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-SETTINGS: dict[str, Any] = {
-    "data": None,
-    "seeds": [1],
-    "splits": ["valid"],
-    "beam": 5,
-    "lenpen": 1.0,
-    "last": None,
-    "bits": [],
-}
 DIVERGED = "FloatingPointError"
 
 
-@dataclass(frozen=True)
-class Run:
-    """One training of a study.
-
-    flags: of fairseq-train, by name; True for one without a value. The other fields are the keys of ``SETTINGS``.
-    """
-
-    study: str
-    name: str
-    seed: int
-    flags: Mapping[str, Any]
-    data: str
-    splits: tuple[str, ...]
-    beam: int
-    lenpen: tuple[float, ...]
-    last: Optional[int]
-    bits: tuple[int, ...] = ()
-
-    @property
-    def slug(self) -> str:
-        """The name in those of files."""
-        return f"{re.sub(r'[^A-Za-z0-9.=-]+', '-', self.name).strip('-')}-s{self.seed}"
-
-    @property
-    def folder(self) -> Path:
-        """Of its checkpoints, relative to the repository."""
-        return Path("runs", self.study, self.slug)
-
-    @property
-    def result(self) -> Path:
-        """The JSON that keeps what it gave."""
-        return RESULTS / self.study / f"{self.slug}.json"
-
-    @property
-    def is_dense(self) -> bool:
-        return bool(self.flags.get("dense"))
-
-    def command(self) -> list[str]:
-        """fairseq-train's arguments, the same on every machine."""
-        arguments = ["fairseq-train", self.data, "--user-dir", "fairseq_plugins"]
-        for name, value in self.flags.items():
-            if value is not False:
-                arguments += [f"--{name}"] if value is True else [f"--{name}", str(value)]
-        arguments += ["--seed", str(self.seed)]
-        arguments += [] if self.is_dense else ["--mask-seed", str(self.seed)]
-        arguments += ["--num-workers", "0", "--update-epoch-batch-itr", "True"]
-        return [*arguments, "--save-dir", str(self.folder)]
-
-
-def read_study(path: Path) -> list[Run]:
-    """The runs of a study, seed by seed. Raises ``DataError`` that names the file and what is wrong in it."""
-    study = _parsed(path)
-    for name in study:
-        if name not in {"title", "flags", "runs", *SETTINGS}:
-            raise DataError(f"{path}: unknown key {name!r}; flags of fairseq-train go under [flags]")
-    if not isinstance(study.get("runs"), dict) or not study["runs"]:
-        raise DataError(f"{path} has no [runs]")
-    runs = [run for name, changes in study["runs"].items() for run in _runs(path, study, name, changes)]
-    slugs = [run.slug for run in runs]
-    for run in runs:
-        if slugs.count(run.slug) > 1:
-            raise DataError(f"{path}: the run {run.name!r} would share its files with another: change its name")
-    return runs
-
-
-def chosen(runs: list[Run], names: list[str]) -> list[Run]:
-    """The runs of these names, or slugs, in their order, each once. Raises ``DataError`` where none has a name."""
-    for name in names:
-        if not any(name in (run.name, run.slug) for run in runs):
-            raise DataError(f"unknown run {name!r}; choose of: {'; '.join(dict.fromkeys(run.name for run in runs))}")
-    found = [run for name in names for run in runs if name in (run.name, run.slug)]
-    return [run for number, run in enumerate(found) if run not in found[:number]]  # two trainings must not share files
-
-
-def title_of(path: Path) -> str:
-    """What a study says it is about."""
-    return str(_parsed(path).get("title", path.stem))
-
-
-def _parsed(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise DataError(f"no such study: {path}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is no TOML: {error}") from None
-
-
-def _runs(path: Path, study: Mapping[str, Any], name: str, changes: Mapping[str, Any]) -> Iterator[Run]:
-    if not isinstance(changes, dict):
-        raise DataError(f"{path}: the run {name!r} must be a table of flags, as {{ lr = 1e-3 }}")
-    settings = {**SETTINGS, **{key: study[key] for key in SETTINGS if key in study}}
-    settings.update({key: value for key, value in changes.items() if key in SETTINGS})
-    flags = {**study.get("flags", {}), **{key: value for key, value in changes.items() if key not in SETTINGS}}
-    if not settings["data"]:
-        raise DataError(f"{path}: the run {name!r} has no data: name a prepared folder")
-    for key in ("splits", "bits", "lenpen"):
-        settings[key] = tuple(settings[key]) if isinstance(settings[key], list) else (settings[key],)
-    if settings["bits"] and not flags.get("dense"):
-        raise DataError(f"{path}: the run {name!r} has bits, but is not dense: tickets hold about one a weight anyway")
-    for seed in settings.pop("seeds"):
-        yield Run(study=path.stem, name=name, seed=seed, flags=flags, **settings)
-
-
-def make(run: Run, threads: int) -> str:
+def make(run: Run, threads: int, again: bool = False) -> str:
     """Train, score and keep a run, or go on with it; says in a line what came of it."""
-    asked = shlex.join(run.command())
-    if run.result.is_file():
-        kept = json.loads(run.result.read_text())
-        if kept["command"] != asked:
-            raise DataError(f"{run.result} is of other flags than the study's: remove it, or name the run anew")
+    if run.kept() is not None and not again:
         return "kept"
+    with locked(ROOT / run.folder, f"{run.folder}: another sweep is at it: wait, or stop that one"):
+        return _make(run, threads)
+
+
+def _make(run: Run, threads: int) -> str:
+    asked, inputs = shlex.join(run.command()), inputs_of(run)
+    begun = _begin(run, {"command": asked, "commit": commit(), "inputs": inputs})
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     said = _train(run, environment)
     if said is not None:
         if DIVERGED not in said:
             raise DataError(f"{run.slug}: training failed: {said} (the whole log: {run.folder / 'output.log'})")
-        keep(run.result, {"command": asked, "diverged": said})
+        keep(run.result, {"command": asked, "settings": run.settings(), "diverged": said})
+        for file in (ROOT / run.folder).glob("*.pt"):
+            file.unlink()
         return "diverged"
     checkpoint, _ = find_checkpoint(ROOT / run.folder, run.last)
     scores = _scores(run, checkpoint, environment)
-    result = {**result_of(ROOT / run.folder, asked, scores), "threads": threads}
+    result = {**result_of(ROOT / run.folder, asked, scores), "settings": run.settings(), "threads": threads}
+    result |= {"added": added(run), "commit": begun["commit"], "inputs": inputs}
     result["size"] = size_of(checkpoint, ROOT / run.data, run.is_dense)
     for bits in run.bits:
         small = checkpoint.with_name(f"int{bits}.pt")
@@ -189,19 +80,53 @@ def make(run: Run, threads: int) -> str:
     return f"valid perplexity {min(value for _, value in result['curve']['valid']):.2f}, {bleu}"
 
 
+def inputs_of(run: Run) -> dict[str, str]:
+    """sha256 of what a run is made from: of the list of the data's checksums, and of each file that a flag names."""
+    sums = json.dumps(Manifest.read(ROOT / run.data).sha256, sort_keys=True)
+    files = {name: ROOT / str(value) for name, value in run.flags.items()}
+    hashes = {name: sha256(file) for name, file in files.items() if file.is_file()}
+    return {"data": hashlib.sha256(sums.encode()).hexdigest(), **hashes}
+
+
+def added(run: Run) -> list[str]:
+    """What this machine adds to the command: everything on one GPU, or as many as the study says, or on the CPU."""
+    if not torch.cuda.is_available():
+        return ["--cpu", "--cpu-bf16"]
+    if torch.cuda.device_count() < run.gpus:
+        raise DataError(
+            f"{run.slug} is for {run.gpus} GPUs, and here are {torch.cuda.device_count()}: change the study"
+        )
+    return ["--distributed-world-size", str(run.gpus)]
+
+
+def _begin(run: Run, new: dict[str, Any]) -> dict[str, Any]:
+    """What the run was begun with, now or earlier. Raises ``DataError`` where that was something else."""
+    path = ROOT / run.folder / "begun.json"
+    if not path.is_file():
+        keep(path, new)
+    begun: dict[str, Any] = json.loads(path.read_text())
+    for name, what in (("command", "flags"), ("inputs", "data or files")):
+        if begun[name] != new[name]:
+            raise DataError(f"{run.folder} was begun with other {what}: remove it, or name the run anew")
+    return begun
+
+
 def _train(run: Run, environment: Mapping[str, str]) -> Optional[str]:
     """The last line that was said where it failed."""
     folder = ROOT / run.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    arguments = [sys.executable, "-m", "fairseq_cli.train", *run.command()[1:]]
-    arguments += [] if torch.cuda.is_available() else ["--cpu", "--cpu-bf16"]
+    if (folder / "done").is_file():  # fairseq would make one more update
+        return None
+    arguments = [sys.executable, "-m", "fairseq_cli.train", *run.command()[1:], *added(run)]
     arguments += ["--log-format", "json", "--log-interval", "50", "--log-file", str(run.folder / "train.log")]
     with open(folder / "output.log", "a+", encoding="utf-8", errors="replace") as log:
         where = log.seek(0, os.SEEK_END)
         done = subprocess.run(arguments, cwd=ROOT, env=environment, stdout=log, stderr=log, check=False)
         log.seek(where)
         said = (log.read().strip().splitlines() or ["no message"])[-1]
-    return said if done.returncode else None
+    if done.returncode:
+        return said
+    (folder / "done").touch()
+    return None
 
 
 def _scores(run: Run, checkpoint: Path, environment: Mapping[str, str]) -> dict[str, Any]:
@@ -241,6 +166,9 @@ def main() -> None:
     parser.add_argument("study", type=Path, help="a TOML file")
     parser.add_argument("runs", nargs="*", metavar="RUN", help="of the study, or a seed of one, NAME-sSEED (all)")
     parser.add_argument("--jobs", type=count, default=1, metavar="N", help="how many to train at a time (1)")
+    parser.add_argument(
+        "--again", action="store_true", help="train even those whose results are kept, for their models"
+    )
     parser.add_argument("--list", action="store_true", help="print the commands, and train nothing")
     args = parser.parse_args()
     runs = read_study(args.study)
@@ -254,16 +182,16 @@ def main() -> None:
             raise DataError(f"{run.data} is missing: prepare it with data_prep/")
     if shutil.disk_usage(ROOT).free < 2 << 30:
         raise DataError(f"{ROOT}: less than 2 GiB free, and every run keeps a checkpoint")
-    failed = list(_make_all(runs, args.jobs))
+    failed = list(_make_all(runs, args.jobs, args.again))
     if failed:
         raise DataError(f"{len(failed)} of {len(runs)} runs failed: {failed[0]}")
 
 
-def _make_all(runs: list[Run], jobs: int) -> Iterator[DataError]:
+def _make_all(runs: list[Run], jobs: int, again: bool) -> Iterator[DataError]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = max(1, cores // jobs)
     pool = ThreadPoolExecutor(jobs)
-    waiting = [(run, pool.submit(make, run, threads)) for run in runs]
+    waiting = [(run, pool.submit(make, run, threads, again)) for run in runs]
     try:
         for run, made in waiting:
             try:

@@ -17,7 +17,7 @@ from data_prep.lib import cli
 from scripts import plots
 from scripts.results import RESULTS
 from scripts.score import ROOT
-from scripts.sweep import Run, read_study, title_of
+from scripts.study import Run, read_study, title_of
 
 STUDIES = ROOT / "scripts" / "studies"
 COLUMNS = (
@@ -77,7 +77,7 @@ def rows_of(study: Path) -> list[Row]:
     for seeds in runs.values():
         done = tuple(run for run in seeds if run.result.is_file())
         if done:
-            rows.append(Row(done, tuple(json.loads(run.result.read_text()) for run in done)))
+            rows.append(Row(done, tuple(result for run in done if (result := run.kept()) is not None)))
     return rows
 
 
@@ -89,47 +89,66 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
-def of_dense(row: Row, base: Row) -> str:
-    """The share of a dense model's test BLEU that a masked one reaches."""
-    both = row.bleu("test"), base.bleu("test")
-    if row.run.is_dense or not base.run.is_dense or not all(both):
+def best_dense(rows: Sequence[Row]) -> Optional[Row]:
+    """The dense row of the highest BLEU on validation, of those that were tested."""
+    dense = [row for row in rows if row.run.is_dense and row.bleu("test")]
+    return max(dense, key=lambda row: statistics.fmean(row.bleu("valid")), default=None)
+
+
+def share(bleu: Sequence[float], dense: Optional[Row]) -> str:
+    """Of a dense model's test BLEU."""
+    return f"{statistics.fmean(bleu) / statistics.fmean(dense.bleu('test')):.1%}" if bleu and dense else ""
+
+
+def effect(row: Row, base: Optional[Row]) -> str:
+    """What the row gains in validation BLEU over the study's first; none where that is not done, or of another text."""
+    if base is None or row is base or not base.bleu("valid") or row.run.language_pair != base.run.language_pair:
         return ""
-    return f"{statistics.fmean(both[0]) / statistics.fmean(both[1]):.1%}"
+    return f"{statistics.fmean(row.bleu('valid')) - statistics.fmean(base.bleu('valid')):+.2f}"
+
+
+def cells(study: str, row: Row, base: Optional[Row], dense: Optional[Row]) -> list[str]:
+    """A line of a study's table, by ``COLUMNS``."""
+    links = " ".join(f"[{run.seed}]({study}/{run.result.name})" for run in row.runs)
+    if diverged := sum("diverged" in result for result in row.results):
+        links += f" ({diverged} diverged)"
+    first = row.first()
+    if first is None:
+        return [row.run.name, "", links, *[""] * (len(COLUMNS) - 3)]
+    minutes = statistics.fmean(result["seconds"] for result in row.results if "seconds" in result) / 60
+    return [
+        *(row.run.name, f"{first['valid']['checkpoint']['updates']:,}", links),
+        *(spread(row.perplexities()), spread(row.bleu("valid")), effect(row, base), row.lenpen()),
+        *(spread(row.bleu("test")), share(row.bleu("test"), dense) if row is not dense else ""),
+        *(spread(row.test("tokenised_bleu")), spread(row.test("chrf")), row.exact()),
+        *(f"{first['size']['bytes'] / 1000:,.0f}", f"{minutes:.0f}"),
+    ]
 
 
 def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
-    """The page of a study, line by line; effects and shares are against its first run."""
-    name = study.stem
+    """The page of a study, line by line; effects are against its first run, shares against its best dense one."""
     yield f"# {title_of(study)}"
     yield ""
     yield f"Trained by `python scripts/sweep.py {study.relative_to(ROOT)}`, written by `python -m scripts.tables`."
     yield ""
-    base = rows[0].bleu("valid")
-    signature, lines = "", []
-    for row in rows:
-        links = " ".join(f"[{run.seed}]({name}/{run.result.name})" for run in row.runs)
-        first = row.first()
-        if first is None:
-            lines.append([row.run.name, "", links, "diverged", *[""] * (len(COLUMNS) - 4)])
-            continue
-        valid, score = row.bleu("valid"), first["valid"]
-        effect = f"{statistics.fmean(valid) - statistics.fmean(base):+.2f}" if row is not rows[0] and base else ""
-        minutes = statistics.fmean(result["seconds"] for result in row.results if "seconds" in result) / 60
-        signature = score["bleu"]["signature"]
-        cells = [row.run.name, f"{score['checkpoint']['updates']:,}", links, spread(row.perplexities()), spread(valid)]
-        cells += [effect, row.lenpen(), spread(row.bleu("test")), of_dense(row, rows[0])]
-        cells += [spread(row.test("tokenised_bleu")), spread(row.test("chrf")), row.exact()]
-        lines.append([*cells, f"{first['size']['bytes'] / 1000:,.0f}", f"{minutes:.0f}"])
+    base = next((row for row in rows if row.run.name == read_study(study)[0].name), None)
+    dense = best_dense(rows)
+    lines = [cells(study.stem, row, base, dense) for row in rows]
     used = [number for number in range(len(COLUMNS)) if any(line[number] for line in lines)]
     for line in (COLUMNS, ["---"] * len(COLUMNS), *lines):
         yield f"| {' | '.join(line[number] for number in used)} |"
     yield ""
-    yield (
-        f"`{signature}`, beam {rows[0].run.beam}. Perplexity is that of the best epoch; a file is a ticket, or a "
-        "dense model in float32, without dictionaries and tokenizer; minutes are of training."
+    firsts = [first for row in rows if (first := row.first()) is not None]
+    signatures = dict.fromkeys(first["valid"]["bleu"]["signature"] for first in firsts)
+    note = (
+        f"`{'`, `'.join(signatures)}`, beam {rows[0].run.beam}. Perplexity is that of the best epoch; a file is a "
+        "ticket, or a dense model in float32, without dictionaries and tokenizer; minutes are of training."
     )
+    if dense is not None and COLUMNS.index("of dense") in used:
+        note += f" Shares are of the test BLEU of {dense.run.name!r}, the best dense model on validation."
+    yield note
     yield ""
-    yield f"![validation perplexity]({name}.png)"
+    yield f"![validation perplexity]({study.stem}.png)"
     yield ""
 
 
@@ -148,6 +167,8 @@ def sized(rows: Sequence[Row]) -> Iterator[plots.Sized]:
         yield plots.Sized(row.run.name, kind, first["size"]["bytes"], statistics.fmean(row.bleu("test")))
         for bits in row.run.bits:
             found = [result[f"int{bits}"] for result in row.results if f"int{bits}" in result]
+            if not found:
+                continue
             bleu = statistics.fmean(result["test"]["bleu"]["score"] for result in found)
             yield plots.Sized(row.run.name, f"dense, {bits} bits", found[0]["size"]["bytes"], bleu)
 
@@ -160,20 +181,13 @@ def by_size(points: Sequence[plots.Sized], best: float) -> Iterator[str]:
         kilobytes, share = f"{point.bytes / 1000:,.0f}", f"{point.bleu / best:.1%}"
         yield f"| {point.name} | {point.kind} | {kilobytes} | {point.bleu:.2f} | {share} |"
     yield ""
-    yield f"The smallest that reach {ENOUGH:.0%} of the dense model of [multi30k](multi30k.md), {best:.2f} BLEU:"
+    yield f"The smallest that reach {ENOUGH:.0%} of the best dense model of [multi30k](multi30k.md), {best:.2f} BLEU:"
     yield ""
     for kind in dict.fromkeys(point.kind for point in points):
         good = [point for point in points if point.kind == kind and point.bleu >= ENOUGH * best]
         smallest = min(good, key=lambda point: point.bytes, default=None)
         yield f"- {kind}: {f'{smallest.bytes:,} bytes ({smallest.name})' if smallest else 'none'}"
     yield ""
-
-
-def best_dense() -> Optional[float]:
-    """The mean test BLEU of the tuned dense model, once it is there."""
-    study = STUDIES / "multi30k.toml"
-    dense = [row.bleu("test") for row in rows_of(study) if row.run.is_dense] if study.is_file() else []
-    return statistics.fmean(dense[0]) if dense and dense[0] else None
 
 
 def main() -> None:
@@ -183,10 +197,13 @@ def main() -> None:
         rows = rows_of(study)
         if rows:
             (RESULTS / f"{study.stem}.md").write_text("\n".join(page(study, rows)))
-            plots.curves(RESULTS / f"{study.stem}.png", curves_of(rows))
+            if curves := curves_of(rows):
+                plots.curves(RESULTS / f"{study.stem}.png", curves)
     sizes = STUDIES / "sizes.toml"
     if sizes.is_file() and (points := list(sized(rows_of(sizes)))):
-        best = best_dense()
+        main_study = STUDIES / "multi30k.toml"
+        dense = best_dense(rows_of(main_study)) if main_study.is_file() else None
+        best = statistics.fmean(dense.bleu("test")) if dense else None
         plots.sizes(RESULTS / "sizes-bytes.png", points, best)
         if best:
             with open(RESULTS / "sizes.md", "a", encoding="utf-8") as out:

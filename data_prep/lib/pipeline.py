@@ -9,7 +9,6 @@ The folder holds fairseq's files, the subword model (`spm.model` or `codes`), `r
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import platform
@@ -23,6 +22,7 @@ from pathlib import Path
 from . import moses, subwords
 from .binarize import binarize
 from .errors import DataError
+from .lock import locked
 from .manifest import FILE, SPLITS, Manifest, Settings, checksums
 from .subwords import Subword
 from .text import Pair, read_lines, read_pairs, select, sha256, tidy, write_pairs
@@ -121,21 +121,13 @@ def is_done(out: Path, settings: Settings, text: str | None = None) -> bool:
 def workplace(out: Path) -> Iterator[Path]:
     """An empty folder `<out>.work`, ours alone, gone afterwards. What an interrupted run left there is cleared."""
     work = out.with_name(out.name + ".work")
-    work.mkdir(parents=True, exist_ok=True)
-    handle = os.open(work, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataError(f"another run is preparing {out}: wait for it, or choose another --out") from error
+    with locked(work, f"another run is preparing {out}: wait for it, or choose another --out"):
         for left in work.iterdir():
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         try:
             yield work
         finally:
             shutil.rmtree(work, ignore_errors=True)
-    finally:
-        os.close(handle)
 
 
 def build(

@@ -15,7 +15,7 @@ from data_prep import iwslt14, wmt14
 from data_prep.lib import pipeline
 from scripts.results import history
 from scripts.score import ROOT
-from scripts.sweep import Run, read_study
+from scripts.study import Run, read_study
 from tests.data_prep import test_campaigns as campaigns
 from tests.data_prep.conftest import recipe  # noqa: F401
 from tests.plugin.running import SIZE, binarised

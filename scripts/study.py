@@ -1,0 +1,159 @@
+"""Studies: tables of trainings, read from TOML files (scripts/studies)."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from data_prep.lib.errors import DataError
+from scripts.results import RESULTS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SETTINGS: dict[str, Any] = {
+    "data": None,
+    "seeds": [1],
+    "splits": ["valid"],
+    "beam": 5,
+    "lenpen": 1.0,
+    "last": None,
+    "bits": [],
+    "gpus": 1,
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a study.
+
+    flags: of fairseq-train, by name; True for one without a value. The other fields are the keys of ``SETTINGS``.
+    """
+
+    study: str
+    name: str
+    seed: int
+    flags: Mapping[str, Any]
+    data: str
+    splits: tuple[str, ...]
+    beam: int
+    lenpen: tuple[float, ...]
+    last: Optional[int]
+    bits: tuple[int, ...] = ()
+    gpus: int = 1
+
+    @property
+    def slug(self) -> str:
+        """The name in those of files."""
+        return f"{re.sub(r'[^A-Za-z0-9.=-]+', '-', self.name).strip('-')}-s{self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Of its checkpoints, relative to the repository."""
+        return Path("runs", self.study, self.slug)
+
+    @property
+    def result(self) -> Path:
+        """The JSON that keeps what it gave."""
+        return RESULTS / self.study / f"{self.slug}.json"
+
+    @property
+    def language_pair(self) -> str:
+        """Of its data: folders are named so."""
+        return Path(self.data).suffix
+
+    @property
+    def is_dense(self) -> bool:
+        return bool(self.flags.get("dense"))
+
+    def command(self) -> list[str]:
+        """fairseq-train's arguments, the same on every machine."""
+        arguments = ["fairseq-train", self.data, "--user-dir", "fairseq_plugins"]
+        for name, value in self.flags.items():
+            if value is not False:
+                arguments += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+        arguments += ["--seed", str(self.seed)]
+        arguments += [] if self.is_dense else ["--mask-seed", str(self.seed)]
+        arguments += ["--num-workers", "0", "--update-epoch-batch-itr", "True"]
+        return [*arguments, "--save-dir", str(self.folder)]
+
+    def settings(self) -> dict[str, Any]:
+        """How it is scored, as JSON would have it."""
+        lists = {"splits": self.splits, "lenpen": self.lenpen, "bits": self.bits}
+        return {**{name: list(values) for name, values in lists.items()}, "beam": self.beam, "last": self.last}
+
+    def kept(self) -> Optional[dict[str, Any]]:
+        """What it gave, if it is done. Raises ``DataError`` where that is of other flags or settings."""
+        if not self.result.is_file():
+            return None
+        result: dict[str, Any] = json.loads(self.result.read_text())
+        same = result["command"] == shlex.join(self.command())
+        if not same or result.get("settings", self.settings()) != self.settings():
+            raise DataError(
+                f"{self.result} is of other flags or settings than the study's: remove it and {self.folder}, or name "
+                "the run anew"
+            )
+        return result
+
+
+def read_study(path: Path) -> list[Run]:
+    """The runs of a study, seed by seed. Raises ``DataError`` that names the file and what is wrong in it."""
+    study = _parsed(path)
+    for name in study:
+        if name not in {"title", "flags", "runs", *SETTINGS}:
+            raise DataError(f"{path}: unknown key {name!r}; flags of fairseq-train go under [flags]")
+    if not isinstance(study.get("runs"), dict) or not study["runs"]:
+        raise DataError(f"{path} has no [runs]")
+    runs = [run for name, changes in study["runs"].items() for run in _runs(path, study, name, changes)]
+    slugs = [run.slug for run in runs]
+    for run in runs:
+        if slugs.count(run.slug) > 1:
+            raise DataError(f"{path}: the run {run.name!r} would share its files with another: change its name")
+    return runs
+
+
+def chosen(runs: list[Run], names: list[str]) -> list[Run]:
+    """The runs of these names, or slugs, in their order, each once. Raises ``DataError`` where none has a name."""
+    for name in names:
+        if not any(name in (run.name, run.slug) for run in runs):
+            raise DataError(f"unknown run {name!r}; choose of: {'; '.join(dict.fromkeys(run.name for run in runs))}")
+    found = [run for name in names for run in runs if name in (run.name, run.slug)]
+    return [run for number, run in enumerate(found) if run not in found[:number]]  # two trainings must not share files
+
+
+def title_of(path: Path) -> str:
+    """What a study says it is about."""
+    return str(_parsed(path).get("title", path.stem))
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise DataError(f"no such study: {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is no TOML: {error}") from None
+
+
+def _runs(path: Path, study: Mapping[str, Any], name: str, changes: Mapping[str, Any]) -> Iterator[Run]:
+    if not isinstance(changes, dict):
+        raise DataError(f"{path}: the run {name!r} must be a table of flags, as {{ lr = 1e-3 }}")
+    settings = {**SETTINGS, **{key: study[key] for key in SETTINGS if key in study}}
+    settings.update({key: value for key, value in changes.items() if key in SETTINGS})
+    flags = {**study.get("flags", {}), **{key: value for key, value in changes.items() if key not in SETTINGS}}
+    if not settings["data"]:
+        raise DataError(f"{path}: the run {name!r} has no data: name a prepared folder")
+    for key in ("splits", "bits", "lenpen"):
+        settings[key] = tuple(settings[key]) if isinstance(settings[key], list) else (settings[key],)
+    if settings["bits"] and not flags.get("dense"):
+        raise DataError(f"{path}: the run {name!r} has bits, but is not dense: tickets hold about one a weight anyway")
+    for seed in settings.pop("seeds"):
+        yield Run(study=path.stem, name=name, seed=seed, flags=flags, **settings)

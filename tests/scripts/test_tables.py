@@ -1,0 +1,88 @@
+"""scripts/tables.py: pages of what studies gave."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts import plots, study, tables
+from scripts.results import keep
+from tests.scripts.test_study import STUDY, write
+
+
+def result(bleu: float, perplexity: float) -> dict[str, Any]:
+    score = {"bleu": {"score": bleu, "signature": "nrefs:1"}, "checkpoint": {"updates": 400}}
+    curve = {"valid": [[100, 2 * perplexity], [400, perplexity]], "train": []}
+    return {"curve": curve, "valid": score, "seconds": 90, "size": {"weights": 8, "bytes": 12_345}}
+
+
+def kept(path: Path, results: dict[str, dict[str, Any]]) -> None:
+    """Keep results of a study's runs, by their slugs."""
+    runs = {run.slug: run for run in study.read_study(path)}
+    for slug, value in results.items():
+        keep(runs[slug].result, {**value, "command": shlex.join(runs[slug].command())})
+
+
+def test_page_of_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(tables, "RESULTS", tmp_path / "results")
+    path = write(tmp_path)
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    results = {"reference-s1": result(20, 9), "reference-s2": result(22, 11), "dense-s2": result(30.5, 5)}
+    results["lr-5e-4-no-dropout-s7"] = {"diverged": "FloatingPointError: gradients are Nan/Inf"}
+    kept(path, results)
+    page = list(tables.page(path, tables.rows_of(path)))
+    links = "[1](toys/reference-s1.json) [2](toys/reference-s2.json)"
+    assert f"| reference | 400 | {links} | 10.00 ± 1.41 | 21.00 ± 1.41 |  | 12 | 2 |" in page
+    assert "| dense | 400 | [2](toys/dense-s2.json) | 5.00 | 30.50 | +9.50 | 12 | 2 |" in page
+    assert "| lr 5e-4, no dropout |  | [7](toys/lr-5e-4-no-dropout-s7.json) (1 diverged) |  |  |  |  |  |" in page
+
+
+def test_models_by_their_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(tables, "STUDIES", tmp_path)
+    monkeypatch.setattr(tables, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    text = STUDY.replace("last = 3, lenpen = [1, 1.5]", "bits = [8]")
+    path = write(tmp_path, text).rename(tmp_path / "sizes.toml")
+    for seed, bleu in ((1, 30.0), (2, 32.0)):
+        masked, dense = result(bleu - 5, 9), result(bleu, 5)
+        for one in (masked, dense):
+            one["test"] = one["valid"] | {"tokenised_bleu": None, "exact_match": 0.125}
+        dense["int8"] = {"test": dense["test"] | {"bleu": {"score": bleu - 1}}, "size": {"bytes": 4000}}
+        kept(path, {f"reference-s{seed}": masked, f"dense-s{seed}": dense})
+    points = list(tables.sized(tables.rows_of(path)))
+    assert points == [
+        plots.Sized("reference", "masked, ticket", 12_345, 26.0),
+        plots.Sized("dense", "dense, float32", 12_345, 31.0),
+        plots.Sized("dense", "dense, 8 bits", 4000, 30.0),
+    ]
+    lines = list(tables.by_size(points, best=33.4))  # of which nine tenths are 30.06
+    assert "| dense | dense, 8 bits | 4 | 30.00 | 89.8% |" in lines
+    found = ["- masked, ticket: none", "- dense, float32: 12,345 bytes (dense)", "- dense, 8 bits: none"]
+    assert lines[-4:-1] == found
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(sys, "argv", ["tables"])
+    tables.main()
+    assert {file.name for file in (tmp_path / "results").glob("*.*")} == {"sizes.md", "sizes.png", "sizes-bytes.png"}
+    assert "| 26.00 ± 1.41 | 83.9% | 12.5% |" in (tmp_path / "results" / "sizes.md").read_text()
+    page = "\n".join(tables.page(path, tables.rows_of(path)))
+    assert "| 26.00 ± 1.41 | 83.9% | 12.5% |" in page
+    assert "| +5.00 | 31.00 ± 1.41 |  | 12.5% |" in page
+    assert "Shares are of the test BLEU of 'dense', the best dense model on validation." in page
+
+
+def test_effects_are_of_one_text_and_against_the_first_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "RESULTS", tmp_path)
+    runs = '[runs]\n"a" = {}\n"b" = {lr = 1}\n"c" = {data = "data-bin/toy.en-de"}\n'
+    path = write(tmp_path, 'data = "data-bin/toy.de-en"\n' + runs)
+    kept(path, {"b-s1": result(22, 9), "c-s1": result(21, 9)})
+    later = tables.rows_of(path)
+    assert [tables.effect(row, None) for row in later] == ["", ""]
+    kept(path, {"a-s1": result(20, 9)})
+    rows = tables.rows_of(path)
+    assert [tables.effect(row, rows[0]) for row in rows] == ["", "+2.00", ""]
