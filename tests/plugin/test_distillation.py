@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from fairseq import options, tasks
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
 from fairseq_plugins.distillation import DistilledCrossEntropyCriterion
 
-from .running import load_model, load_state, train
+from .running import load_model, load_state, train, train_arguments
 
 DISTILLED = ["--criterion", "distilled_cross_entropy", "--teacher"]
 PAD = 1
@@ -90,6 +92,19 @@ def test_a_student_learns_from_a_teacher_and_does_not_keep_it(corpus: Path, tmp_
     assert any(not torch.equal(kept["model"][name], usual["model"][name]) for name in kept["model"])
     teacher.unlink()
     load_model(student)  # without its teacher
+
+
+def test_loading_a_teacher_leaves_validation_and_chance_alone(corpus: Path, tmp_path: Path) -> None:
+    teacher = train(corpus, tmp_path / "teacher", updates=1)
+    flags = ["--eval-bleu", "--eval-bleu-args", "{}", *DISTILLED, str(teacher)]
+    args = options.parse_args_and_arch(options.get_training_parser(), train_arguments(corpus, tmp_path, *flags))
+    config = convert_namespace_to_omegaconf(args)
+    task = tasks.setup_task(config.task)
+    task.build_model(config.model)
+    before, chance = task.sequence_generator, torch.get_rng_state()
+    task.build_criterion(config.criterion).teacher({"target": torch.zeros(1)})
+    assert task.sequence_generator is before
+    assert torch.equal(torch.get_rng_state(), chance)
 
 
 def test_bad_teachers_are_named(
