@@ -6,7 +6,7 @@ fairseq-train DATA --user-dir fairseq_plugins --criterion distilled_cross_entrop
 import copy
 import sys
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any, NoReturn, Optional
 
 import torch
 from fairseq.checkpoint_utils import load_model_ensemble
@@ -106,6 +106,6 @@ class DistilledCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
         return self._teacher[0]
 
 
-def _stop(reason: str) -> None:
+def _stop(reason: str) -> NoReturn:
     sys.stderr.write(f"distilled_cross_entropy: error: {reason}\n")
     raise SystemExit(2)

@@ -114,7 +114,8 @@ def _begin(run: Run, new: dict[str, Any]) -> dict[str, Any]:
 def _train(run: Run, environment: Mapping[str, str]) -> Optional[str]:
     """The last line that was said where it failed."""
     folder = ROOT / run.folder
-    if (folder / "done").is_file():  # fairseq would make one more update
+    finished = folder / "trained"  # not the quickstart's mark, which stops by the clock
+    if finished.is_file():  # fairseq would make one more update
         return None
     arguments = [sys.executable, "-m", "fairseq_cli.train", *run.command()[1:], *added(run)]
     arguments += ["--log-format", "json", "--log-interval", "50", "--log-file", str(run.folder / "train.log")]
@@ -125,7 +126,7 @@ def _train(run: Run, environment: Mapping[str, str]) -> Optional[str]:
         said = (log.read().strip().splitlines() or ["no message"])[-1]
     if done.returncode:
         return said
-    (folder / "done").touch()
+    finished.touch()
     return None
 
 

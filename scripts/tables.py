@@ -24,8 +24,6 @@ COLUMNS = (
     *("run", "updates", "seeds", "valid perplexity", "valid BLEU", "effect"),
     *("length penalty", "test BLEU", "of dense", "tokenised", "chrF", "exact", "file, kB", "minutes"),
 )
-
-
 ENOUGH = 0.9
 """Of the dense model's BLEU, for the smallest files."""
 
@@ -75,9 +73,9 @@ def rows_of(study: Path) -> list[Row]:
         runs.setdefault(run.name, []).append(run)
     rows = []
     for seeds in runs.values():
-        done = tuple(run for run in seeds if run.result.is_file())
+        done = [(run, result) for run in seeds if (result := run.kept()) is not None]
         if done:
-            rows.append(Row(done, tuple(result for run in done if (result := run.kept()) is not None)))
+            rows.append(Row(*zip(*done)))
     return rows
 
 
@@ -178,8 +176,8 @@ def by_size(points: Sequence[plots.Sized], best: float) -> Iterator[str]:
     yield f"| file | kind | kB | test BLEU | of {best:.2f} |"
     yield "| --- | --- | --- | --- | --- |"
     for point in sorted(points, key=lambda point: point.bytes):
-        kilobytes, share = f"{point.bytes / 1000:,.0f}", f"{point.bleu / best:.1%}"
-        yield f"| {point.name} | {point.kind} | {kilobytes} | {point.bleu:.2f} | {share} |"
+        measured = f"{point.bytes / 1000:,.0f} | {point.bleu:.2f} | {point.bleu / best:.1%}"
+        yield f"| {point.name} | {point.kind} | {measured} |"
     yield ""
     yield f"The smallest that reach {ENOUGH:.0%} of the best dense model of [multi30k](multi30k.md), {best:.2f} BLEU:"
     yield ""
@@ -195,19 +193,19 @@ def main() -> None:
     cli.Parser(prog="scripts.tables", description="Redraw the pages of all studies.").parse_args()
     for study in sorted(STUDIES.glob("*.toml")):
         rows = rows_of(study)
-        if rows:
-            (RESULTS / f"{study.stem}.md").write_text("\n".join(page(study, rows)))
-            if curves := curves_of(rows):
-                plots.curves(RESULTS / f"{study.stem}.png", curves)
-    sizes = STUDIES / "sizes.toml"
-    if sizes.is_file() and (points := list(sized(rows_of(sizes)))):
-        main_study = STUDIES / "multi30k.toml"
-        dense = best_dense(rows_of(main_study)) if main_study.is_file() else None
-        best = statistics.fmean(dense.bleu("test")) if dense else None
-        plots.sizes(RESULTS / "sizes-bytes.png", points, best)
-        if best:
-            with open(RESULTS / "sizes.md", "a", encoding="utf-8") as out:
-                out.write("\n".join(["", "![BLEU against bytes](sizes-bytes.png)", "", *by_size(points, best)]))
+        if not rows:
+            continue
+        lines = list(page(study, rows))
+        if curves := curves_of(rows):
+            plots.curves(RESULTS / f"{study.stem}.png", curves)
+        if study.stem == "sizes" and (points := list(sized(rows))):
+            main_study = STUDIES / "multi30k.toml"
+            dense = best_dense(rows_of(main_study)) if main_study.is_file() else None
+            best = statistics.fmean(dense.bleu("test")) if dense else None
+            plots.sizes(RESULTS / "sizes-bytes.png", points, best)
+            if best:
+                lines += ["![BLEU against bytes](sizes-bytes.png)", "", *by_size(points, best)]
+        (RESULTS / f"{study.stem}.md").write_text("\n".join(lines))
     seen = {path.stem: json.loads(path.read_text())["seen"] for path in sorted((RESULTS / "flips").glob("*.json"))}
     if seen:
         plots.flips(RESULTS / "flips.png", seen)
