@@ -25,6 +25,7 @@ from one_layer_lt.pruning import fold_pruned_, prunable_
 from .embeddings import check_embedding_files
 from .options import MaskOptions, configure, mask_config, set_defaults
 from .output import contiguous_output_
+from .precision import bf16_or_warn
 
 
 @register_model("one_layer_masked")
@@ -52,7 +53,7 @@ class OneLayerMaskedModel(TransformerModel):
             sys.stderr.write(f"one_layer_masked: error: {error}\n")
             raise SystemExit(2) from None
         model: OneLayerMaskedModel = super().build_model(args, task)
-        model.cpu_bf16 = args.cpu_bf16
+        model.cpu_bf16 = bf16_or_warn(args.cpu_bf16)
         _scale_logits(model, args.logit_scale)
         if args.prunable:
             prunable_(model)

@@ -25,6 +25,7 @@ from fairseq.trainer import Trainer
 from torch import Tensor, nn
 
 from data_prep.lib import cli
+from fairseq_plugins.precision import cpu_flags
 from one_layer_lt import masked_modules, masked_weight, scores_of
 from scripts.results import keep
 from scripts.score import ROOT, commit, machine
@@ -58,7 +59,7 @@ class Watch:
 
     def __init__(self, arguments: list[str]) -> None:
         arguments = [*arguments, "--user-dir", str(ROOT / "fairseq_plugins")]
-        arguments += [] if torch.cuda.is_available() else ["--cpu", "--cpu-bf16"]
+        arguments += [] if torch.cuda.is_available() else cpu_flags()
         parser = options.get_training_parser()
         config = convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, arguments))
         utils.import_user_module(config.common)

@@ -18,6 +18,7 @@ from data_prep.lib import cli
 from data_prep.lib.errors import DataError
 from data_prep.lib.progress import progress
 from data_prep.lib.text import read_lines, sha256
+from fairseq_plugins.precision import cpu_flags
 from fairseq_plugins.ticket import from_checkpoint
 from one_layer_lt import summarize
 from scripts.average import load
@@ -30,14 +31,8 @@ SHOWN = 5
 
 def train_command(run: Run) -> list[str]:
     """The fairseq-train command of a run, stopped where a slow machine would take long."""
-    command = [*run.command(), "--cpu", "--stop-time-hours", "0.13", "--log-format", "json", "--log-interval", "20"]
-    return command + (["--cpu-bf16"] if has_fast_bf16() else [])
-
-
-def has_fast_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 matrices in hardware."""
-    cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.exists() and any(flag in cpuinfo.read_text() for flag in ("avx512_bf16", "amx_bf16"))
+    stop = ["--stop-time-hours", "0.13", "--log-format", "json", "--log-interval", "20"]
+    return [*run.command(), *cpu_flags(), *stop]
 
 
 def train(run: Run) -> None:

@@ -21,6 +21,7 @@ import torch
 
 from data_prep.lib import cli
 from data_prep.lib.errors import DataError
+from fairseq_plugins.precision import cpu_flags
 from fairseq_plugins.ticket import from_checkpoint
 from one_layer_lt.ticket.sizes import sizes
 from scripts.results import RESULTS, keep, put_table, result_of
@@ -137,7 +138,7 @@ def train(name: str, row: Row) -> None:
     run = _run(name)
     run.mkdir(parents=True, exist_ok=True)
     trained = command(name, row)
-    extra = [] if torch.cuda.is_available() else ["--cpu", "--cpu-bf16"]
+    extra = [] if torch.cuda.is_available() else cpu_flags()
     extra += ["--log-format", "json", "--log-interval", "50", "--log-file", str(run / "train.log")]
     _call([sys.executable, "-m", "fairseq_cli.train", *trained[1:], *extra])
     _call([sys.executable, "scripts/score.py", str(run), "--data", str(DATA), "--split", "test"])

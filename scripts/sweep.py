@@ -31,6 +31,7 @@ from data_prep.lib.errors import DataError
 from data_prep.lib.lock import locked
 from data_prep.lib.manifest import Manifest
 from data_prep.lib.text import sha256
+from fairseq_plugins.precision import cpu_flags
 from fairseq_plugins.ticket import from_checkpoint
 from one_layer_lt.ticket.sizes import sizes
 from scripts.average import count, load
@@ -91,7 +92,7 @@ def inputs_of(run: Run) -> dict[str, str]:
 def added(run: Run) -> list[str]:
     """What this machine adds to the command: everything on one GPU, or as many as the study says, or on the CPU."""
     if not torch.cuda.is_available():
-        return ["--cpu", "--cpu-bf16"]
+        return cpu_flags()
     if torch.cuda.device_count() < run.gpus:
         raise DataError(
             f"{run.slug} is for {run.gpus} GPUs, and here are {torch.cuda.device_count()}: change the study"
