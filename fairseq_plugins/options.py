@@ -67,7 +67,7 @@ class MaskOptions(FairseqDataclass):
     )
     dense: bool = _option(False, "the baseline: train the weights of the same Transformer, without masks")
     prunable: bool = _option(False, "with --dense: weights under masks of ones, for scripts/prune.py to prune")
-    cpu_bf16: bool = _option(False, "on CPU, run the training and validation forward pass in bfloat16 autocast")
+    cpu_bf16: bool = _option(False, "on CPU that has bfloat16 instructions, train and validate in bfloat16 autocast")
 
 
 def set_defaults(args: Namespace) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any, Callable
 
 import fairseq.benchmark  # noqa: F401  registers the task dummy_mt
@@ -19,6 +18,7 @@ from fairseq.trainer import Trainer
 from torch import nn
 
 import fairseq_plugins  # noqa: F401  registers the model
+from fairseq_plugins.precision import CPUINFO, has_fast_bf16
 from one_layer_lt import MaskConfig, mask_, masked_weight, scores_of
 from scripts.bench.published import SortedLinear
 from scripts.bench.timing import Row, in_process, interleaved
@@ -28,8 +28,7 @@ ROUNDS = 8
 TRANSLATIONS = 15
 WIDTHS = (256, 512, 1024)
 _KINDS: dict[str, list[str]] = {"masked": [], "dense": ["--dense"]}
-_CPUINFO = Path("/proc/cpuinfo")
-HAS_AMX = _CPUINFO.exists() and "amx_bf16" in _CPUINFO.read_text()
+HAS_AMX = CPUINFO.exists() and "amx_bf16" in CPUINFO.read_text()
 
 _START = """
 import sys
@@ -189,23 +188,21 @@ def _layer_steps(layers: dict[str, nn.Module], width: int) -> dict[str, float]:
 
 
 def _whole_model() -> Iterator[Row]:
-    trainings = {
-        "masked": Training(),
-        "dense": Training("--dense"),
-        "masked bf16": Training("--cpu-bf16"),
-        "dense bf16": Training("--cpu-bf16", "--dense"),
-    }
+    trainings = {"masked": Training(), "dense": Training("--dense")}
+    if has_fast_bf16():
+        trainings |= {"masked bf16": Training("--cpu-bf16"), "dense bf16": Training("--cpu-bf16", "--dense")}
     times = interleaved({name: training.step for name, training in trainings.items()}, ROUNDS, warmup=3)
     detail = {"seconds": {name: round(taken, 3) for name, taken in times.items()}}
     step = "training step, base size, 4,096 tokens"
     yield Row(f"{step}, float32, masked / dense", _ratio(times, "masked", "dense"), most=1.06, detail=detail)
-    yield Row(f"{step}, bf16, masked / dense", _ratio(times, "masked bf16", "dense bf16"), most=1.12, detail=detail)
-    yield Row(
-        f"{step}, masked bf16 / dense float32",
-        _ratio(times, "masked bf16", "dense"),
-        most=0.6 if HAS_AMX else None,
-        detail={**detail, "amx": HAS_AMX},
-    )
+    if has_fast_bf16():
+        yield Row(f"{step}, bf16, masked / dense", _ratio(times, "masked bf16", "dense bf16"), most=1.12, detail=detail)
+        yield Row(
+            f"{step}, masked bf16 / dense float32",
+            _ratio(times, "masked bf16", "dense"),
+            most=0.6 if HAS_AMX else None,
+            detail={**detail, "amx": HAS_AMX},
+        )
     pair = {name: trainings[name] for name in ("masked", "dense")}
     times = interleaved({name: training.validate for name, training in pair.items()}, ROUNDS)
     detail = {"seconds": {name: round(taken, 3) for name, taken in times.items()}}

@@ -11,6 +11,7 @@ import pytest
 import torch
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 
+from fairseq_plugins import precision
 from fairseq_plugins.archs import SIZES
 from one_layer_lt import (
     INITS,
@@ -175,7 +176,31 @@ def test_dense_trains_the_weights(corpus: Path) -> None:
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
+@pytest.fixture
+def fast_bf16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor that says it has bfloat16 instructions."""
+    monkeypatch.setattr(precision, "CPUINFO", tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text("flags\t\t: fpu avx512_bf16 avx512_vnni\n")
+
+
+@pytest.mark.parametrize("flags", ["flags\t\t: fpu avx2 avx512_bf16_not\n", None], ids=["without", "unknown"])
+def test_bf16_where_it_is_emulated_stays_with_float32(
+    flags: str | None, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(precision, "CPUINFO", tmp_path / "cpuinfo")
+    if flags is not None:
+        (tmp_path / "cpuinfo").write_text(flags)
+    exact = build(corpus).eval()
+    assert "--cpu-bf16" not in caplog.text
+    model = build(corpus, "--cpu-bf16").eval()
+    assert "--cpu-bf16: this processor has no bfloat16 instructions; running in float32" in caplog.messages
+    assert torch.equal(model(**batch())[0], exact(**batch())[0])
+    assert precision.cpu_flags() == ["--cpu"]
+
+
+@pytest.mark.usefixtures("fast_bf16")
 def test_bfloat16_autocast_is_close(corpus: Path) -> None:
+    assert precision.cpu_flags() == ["--cpu", "--cpu-bf16"]
     exact, rounded = build(corpus).eval(), build(corpus, "--cpu-bf16").eval()
     expected, found = exact(**batch())[0], rounded(**batch())[0]
     assert found.dtype == torch.bfloat16
@@ -183,6 +208,7 @@ def test_bfloat16_autocast_is_close(corpus: Path) -> None:
     assert not torch.equal(found.float(), expected)
 
 
+@pytest.mark.usefixtures("fast_bf16")
 @pytest.mark.parametrize(
     "flags",
     [
