@@ -58,12 +58,6 @@ def test_the_recipe_starts_and_learns(
         assert recipe(wmt14, "--from", origin, "--out", data, "--size", 200) == (0, "")
     runs = read_study(ROOT / "scripts" / "studies" / f"{corpus}.toml")
     run = replace(runs[row], data=str(data), flags={**runs[row].flags, "fp16": False})
-    if "teacher" in run.flags:
-        dense = next(run for run in runs if run.is_dense)
-        flags = {**dense.flags, "fp16": False}
-        train(replace(dense, data=str(data), flags=flags), tmp_path / "teacher", tmp_path / "teacher.log")
-        teacher = str(tmp_path / "teacher" / "checkpoint_last.pt")
-        run = replace(run, flags={**run.flags, "teacher": teacher})
     train(run, tmp_path / "run", log)
     perplexities = [value for _, value in history(log.read_text().splitlines())["train"]]
     assert len(perplexities) == 4
