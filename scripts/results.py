@@ -60,9 +60,11 @@ def keep(path: Path, result: Mapping[str, Any]) -> None:
 
 def put_table(page: Path, command: str, table: str) -> None:
     """Put a table in its place in a page: between a comment that names the command, and one that ends it."""
-    begin, end = f"<!-- table: {command} --table -->", "<!-- end of table -->"
-    before, _, rest = page.read_text().partition(begin)
-    _, _, after = rest.partition(end)
+    begin, end = f"<!-- table: {command} -->", "<!-- end of table -->"
+    before, found, rest = page.read_text().partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (found and ended):
+        raise DataError(f"{page} has no place for the table: a line {begin}, and after it one {end}")
     part = page.with_suffix(".part")
     part.write_text(f"{before}{begin}\n{table}\n{end}{after}")
     part.replace(page)

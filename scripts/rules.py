@@ -178,7 +178,7 @@ def table() -> str:
 
 def write_table() -> None:
     """Put the table in its place in docs/rules.md."""
-    put_table(PAGE, COMMAND, table())
+    put_table(PAGE, f"{COMMAND} --table", table())
 
 
 def _run(name: str) -> Path:

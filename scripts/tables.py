@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import logging
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
 from data_prep.lib import cli
 from scripts import plots
-from scripts.results import RESULTS
+from scripts.results import RESULTS, put_table
 from scripts.score import ROOT
 from scripts.study import Run, read_study, title_of
 
@@ -24,6 +24,8 @@ COLUMNS = (
     *("run", "updates", "seeds", "valid perplexity", "valid BLEU", "effect"),
     *("length penalty", "test BLEU", "of dense", "tokenised", "chrF", "exact", "file, kB", "minutes"),
 )
+MAIN = ("run", "test BLEU", "of dense", "file, kB")
+"""The columns that the README shows of the main study."""
 ENOUGH = 0.9
 """Of the dense model's BLEU, for the smallest files."""
 
@@ -123,6 +125,13 @@ def cells(study: str, row: Row, base: Optional[Row], dense: Optional[Row]) -> li
     ]
 
 
+def table(columns: Sequence[str], lines: Sequence[Sequence[str]], shown: Collection[str] = COLUMNS) -> Iterator[str]:
+    """In Markdown: of the columns that are to be shown, those that have something in them."""
+    used = [number for number, name in enumerate(columns) if name in shown and any(line[number] for line in lines)]
+    for line in (columns, ["---"] * len(columns), *lines):
+        yield f"| {' | '.join(line[number] for number in used)} |"
+
+
 def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
     """The page of a study, line by line; effects are against its first run, shares against its best dense one."""
     yield f"# {title_of(study)}"
@@ -132,9 +141,7 @@ def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
     base = next((row for row in rows if row.run.name == read_study(study)[0].name), None)
     dense = best_dense(rows)
     lines = [cells(study.stem, row, base, dense) for row in rows]
-    used = [number for number in range(len(COLUMNS)) if any(line[number] for line in lines)]
-    for line in (COLUMNS, ["---"] * len(COLUMNS), *lines):
-        yield f"| {' | '.join(line[number] for number in used)} |"
+    yield from table(COLUMNS, lines)
     yield ""
     firsts = [first for row in rows if (first := row.first()) is not None]
     signatures = dict.fromkeys(first["valid"]["bleu"]["signature"] for first in firsts)
@@ -142,12 +149,20 @@ def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
         f"`{'`, `'.join(signatures)}`, beam {rows[0].run.beam}. Perplexity is that of the best epoch; a file is a "
         "ticket, or a dense model in float32, without dictionaries and tokenizer; minutes are of training."
     )
-    if dense is not None and COLUMNS.index("of dense") in used:
+    if any(line[COLUMNS.index("of dense")] for line in lines):
+        assert dense is not None
         note += f" Shares are of the test BLEU of {dense.run.name!r}, the best dense model on validation."
     yield note
     yield ""
     yield f"![validation perplexity]({study.stem}.png)"
     yield ""
+
+
+def main_table(study: Path, rows: Sequence[Row]) -> str:
+    """What the README shows of the main study: the rows that were tested."""
+    dense = best_dense(rows)
+    lines = [cells(study.stem, row, None, dense) for row in rows if row.bleu("test")]
+    return "\n".join(table(COLUMNS, lines, MAIN))
 
 
 def curves_of(rows: Sequence[Row]) -> dict[str, list[list[float]]]:
@@ -191,6 +206,7 @@ def by_size(points: Sequence[plots.Sized], best: float) -> Iterator[str]:
 def main() -> None:
     logging.disable(logging.DEBUG)
     cli.Parser(prog="scripts.tables", description="Redraw the pages of all studies.").parse_args()
+    main_study = STUDIES / "multi30k.toml"
     for study in sorted(STUDIES.glob("*.toml")):
         rows = rows_of(study)
         if not rows:
@@ -198,8 +214,9 @@ def main() -> None:
         lines = list(page(study, rows))
         if curves := curves_of(rows):
             plots.curves(RESULTS / f"{study.stem}.png", curves)
+        if study == main_study:
+            put_table(ROOT / "README.md", "python -m scripts.tables", main_table(study, rows))
         if study.stem == "sizes" and (points := list(sized(rows))):
-            main_study = STUDIES / "multi30k.toml"
             dense = best_dense(rows_of(main_study)) if main_study.is_file() else None
             best = statistics.fmean(dense.bleu("test")) if dense else None
             plots.sizes(RESULTS / "sizes-bytes.png", points, best)

@@ -133,7 +133,7 @@ def main() -> None:
     if not args.table:
         for name in args.rows or ROWS:
             measure(name, ROWS[name], {"mnist": args.mnist, "cifar10": args.cifar10})
-    put_table(PAGE, COMMAND, table())
+    put_table(PAGE, f"{COMMAND} --table", table())
     draw()
 
 

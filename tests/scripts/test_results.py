@@ -38,3 +38,12 @@ def test_a_result_is_the_command_the_curve_the_scores_and_the_time_of_both_start
     assert found == {"command": "bash toy.sh", "curve": results.history(LOG), "test": SCORE, "seconds": 105}
     with pytest.raises(DataError, match=r"no such log: .*train\.log"):
         results.result_of(tmp_path, "bash toy.sh", {})
+
+
+@pytest.mark.parametrize("text", ["no place\n", "<!-- table: it -->\nnever ends\n"])
+def test_a_page_without_a_place_for_the_table_stays_as_it_is(text: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    with pytest.raises(DataError, match=r"page.md has no place for the table: a line <!-- table: it -->"):
+        results.put_table(page, "it", "| new |")
+    assert page.read_text() == text

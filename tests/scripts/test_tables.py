@@ -86,3 +86,29 @@ def test_effects_are_of_one_text_and_against_the_first_run(tmp_path: Path, monke
     kept(path, {"a-s1": result(20, 9)})
     rows = tables.rows_of(path)
     assert [tables.effect(row, rows[0]) for row in rows] == ["", "+2.00", ""]
+
+
+def test_readme_shows_what_was_tested_of_the_main_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    for module in (study, tables):
+        monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(tables, "STUDIES", tmp_path)
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    path = write(tmp_path).rename(tmp_path / "multi30k.toml")
+    dense, masked = result(40, 5), result(30, 9)
+    dense["test"], masked["test"] = ({**one["valid"], "exact_match": 0.1} for one in (dense, masked))
+    kept(path, {"dense-s1": dense, "reference-s1": masked, "lr-5e-4-no-dropout-s7": result(31, 8)})
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- table: python -m scripts.tables -->\nold\n<!-- end of table -->\nafter\n")
+    monkeypatch.setattr(sys, "argv", ["tables"])
+    tables.main()
+    assert readme.read_text().splitlines() == [
+        "before",
+        "<!-- table: python -m scripts.tables -->",
+        "| run | test BLEU | of dense | file, kB |",
+        "| --- | --- | --- | --- |",
+        "| reference | 30.00 | 75.0% | 12 |",
+        "| dense | 40.00 |  | 12 |",
+        "<!-- end of table -->",
+        "after",
+    ]
