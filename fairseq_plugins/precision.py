@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
-_INSTRUCTIONS = {"avx512_bf16", "amx_bf16"}
+_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last on Arm
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ def has_fast_bf16() -> bool:
 def bf16_or_warn(asked: bool) -> bool:
     """Whether to run in bfloat16: if asked to and in hardware; emulated, a step takes many times as long."""
     if asked and not has_fast_bf16():
-        logger.warning("--cpu-bf16: this processor has no bfloat16 instructions; running in float32")
+        logger.warning("--cpu-bf16: this processor shows no bfloat16 instructions; running in float32")
         return False
     return asked
 

@@ -193,7 +193,7 @@ def test_bf16_where_it_is_emulated_stays_with_float32(
     exact = build(corpus).eval()
     assert "--cpu-bf16" not in caplog.text
     model = build(corpus, "--cpu-bf16").eval()
-    assert "--cpu-bf16: this processor has no bfloat16 instructions; running in float32" in caplog.messages
+    assert "--cpu-bf16: this processor shows no bfloat16 instructions; running in float32" in caplog.messages
     assert torch.equal(model(**batch())[0], exact(**batch())[0])
     assert precision.cpu_flags() == ["--cpu"]
 
