@@ -20,12 +20,12 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from one_layer_lt import advance_, cached_weights, fold_, mask_
+from one_layer_lt.precision import bf16_or_warn
 from one_layer_lt.pruning import fold_pruned_, prunable_
 
 from .embeddings import check_embedding_files
 from .options import MaskOptions, configure, mask_config, set_defaults
 from .output import contiguous_output_
-from .precision import bf16_or_warn
 
 
 @register_model("one_layer_masked")
@@ -53,7 +53,7 @@ class OneLayerMaskedModel(TransformerModel):
             sys.stderr.write(f"one_layer_masked: error: {error}\n")
             raise SystemExit(2) from None
         model: OneLayerMaskedModel = super().build_model(args, task)
-        model.cpu_bf16 = bf16_or_warn(args.cpu_bf16)
+        model.cpu_bf16 = args.cpu_bf16 and bf16_or_warn("--cpu-bf16")
         _scale_logits(model, args.logit_scale)
         if args.prunable:
             prunable_(model)

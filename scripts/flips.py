@@ -25,7 +25,7 @@ from fairseq.trainer import Trainer
 from torch import Tensor, nn
 
 from data_prep.lib import cli
-from fairseq_plugins.precision import cpu_flags
+from fairseq_plugins.options import cpu_flags
 from one_layer_lt import masked_modules, masked_weight, scores_of
 from scripts.results import keep
 from scripts.score import ROOT, commit, machine

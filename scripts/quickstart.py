@@ -17,7 +17,7 @@ from data_prep.lib import cli
 from data_prep.lib.errors import DataError
 from data_prep.lib.progress import progress
 from data_prep.lib.text import read_lines, sha256
-from fairseq_plugins.precision import cpu_flags
+from fairseq_plugins.options import cpu_flags
 from fairseq_plugins.ticket import from_checkpoint
 from one_layer_lt import summarize
 from scripts.average import load

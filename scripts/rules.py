@@ -21,7 +21,7 @@ import torch
 
 from data_prep.lib import cli
 from data_prep.lib.errors import DataError
-from fairseq_plugins.precision import cpu_flags
+from fairseq_plugins.options import cpu_flags
 from fairseq_plugins.ticket import from_checkpoint
 from one_layer_lt.ticket.sizes import sizes
 from scripts.results import RESULTS, keep, put_table, result_of

@@ -31,7 +31,7 @@ from data_prep.lib.errors import DataError
 from data_prep.lib.lock import locked
 from data_prep.lib.manifest import Manifest
 from data_prep.lib.text import sha256
-from fairseq_plugins.precision import cpu_flags
+from fairseq_plugins.options import cpu_flags
 from fairseq_plugins.ticket import from_checkpoint
 from one_layer_lt.ticket.sizes import sizes
 from scripts.average import count, load

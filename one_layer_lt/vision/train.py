@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from ..convert import advance_, mask_
 from ..parametrization import cached_weights
+from ..precision import bf16_or_warn
 from .data import DataSet, Split, augment
 from .models import build
 from .recipes import Recipe
@@ -103,6 +104,7 @@ class Trainer:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = _optimizer(recipe, self.trained)
+        self.bf16 = recipe.bf16 and (device.type != "cpu" or bf16_or_warn("--bf16"))
         self.steps = math.ceil(len(data.train) / recipe.batch)  # an epoch
         self.epoch = 0
         self.mean = torch.tensor(data.mean, device=device).view(-1, 1, 1) * 255
@@ -171,7 +173,7 @@ class Trainer:
         return right / len(split)
 
     def _precision(self) -> Any:
-        return torch.autocast(self.device.type, torch.bfloat16) if self.recipe.bf16 else nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
 
     def state(self) -> dict[str, Any]:
         """All it takes to go on: plain types and tensors."""

@@ -18,8 +18,8 @@ from fairseq.trainer import Trainer
 from torch import nn
 
 import fairseq_plugins  # noqa: F401  registers the model
-from fairseq_plugins.precision import CPUINFO, has_fast_bf16
 from one_layer_lt import MaskConfig, mask_, masked_weight, scores_of
+from one_layer_lt.precision import CPUINFO, has_fast_bf16
 from scripts.bench.published import SortedLinear
 from scripts.bench.timing import Row, in_process, interleaved
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 
-from fairseq_plugins import precision
 from fairseq_plugins.archs import SIZES
+from fairseq_plugins.options import cpu_flags
 from one_layer_lt import (
     INITS,
     RULES,
@@ -20,6 +20,7 @@ from one_layer_lt import (
     masked_modules,
     masked_weight,
     parametrization,
+    precision,
     scores_of,
     summarize,
 )
@@ -195,12 +196,12 @@ def test_bf16_where_it_is_emulated_stays_with_float32(
     model = build(corpus, "--cpu-bf16").eval()
     assert "--cpu-bf16: this processor shows no bfloat16 instructions; running in float32" in caplog.messages
     assert torch.equal(model(**batch())[0], exact(**batch())[0])
-    assert precision.cpu_flags() == ["--cpu"]
+    assert cpu_flags() == ["--cpu"]
 
 
 @pytest.mark.usefixtures("fast_bf16")
 def test_bfloat16_autocast_is_close(corpus: Path) -> None:
-    assert precision.cpu_flags() == ["--cpu", "--cpu-bf16"]
+    assert cpu_flags() == ["--cpu", "--cpu-bf16"]
     exact, rounded = build(corpus).eval(), build(corpus, "--cpu-bf16").eval()
     expected, found = exact(**batch())[0], rounded(**batch())[0]
     assert found.dtype == torch.bfloat16

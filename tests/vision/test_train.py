@@ -13,7 +13,7 @@ from typing import Any, Callable
 import pytest
 import torch
 
-from one_layer_lt import load_ticket, masked_modules, masked_weight, scores_of
+from one_layer_lt import load_ticket, masked_modules, masked_weight, precision, scores_of
 from one_layer_lt.vision.__main__ import main
 from one_layer_lt.vision.data import DataSet, Images
 from one_layer_lt.vision.recipes import RECIPES, Recipe, recipe_of
@@ -75,7 +75,11 @@ def test_it_learns_by_masks_alone(data: DataSet, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_killed_and_resumed_equals_uninterrupted(kind: str, data: DataSet, tmp_path: Path) -> None:
+def test_killed_and_resumed_equals_uninterrupted(
+    kind: str, data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "CPUINFO", tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text("flags : avx512_bf16\n")
     recipe = KINDS[kind]
     whole = train(recipe, data, tmp_path / "whole")
 
@@ -95,6 +99,20 @@ def test_killed_and_resumed_equals_uninterrupted(kind: str, data: DataSet, tmp_p
     assert {**parts, "seconds": 0} == {**whole, "seconds": 0}
     assert weights(load_run(tmp_path / "parts", data)) == weights(load_run(tmp_path / "whole", data))
     assert train(recipe, data, tmp_path / "parts") == parts  # nothing is left to do
+
+
+def test_bfloat16_is_left_where_it_is_emulated(
+    data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    losses = []
+    for name, flags in (("with", "avx512_bf16"), ("without", "avx2")):
+        (tmp_path / name).write_text(f"flags : {flags}\n")
+        monkeypatch.setattr(precision, "CPUINFO", tmp_path / name)
+        trainer = Trainer(replace(TINY, bf16=True), data, World(), CPU)
+        losses.append(trainer.train_epoch(lambda step, loss: None))
+    assert caplog.messages == ["--bf16: this processor shows no bfloat16 instructions; running in float32"]
+    exact = Trainer(TINY, data, World(), CPU).train_epoch(lambda step, loss: None)
+    assert losses[0] != exact == losses[1]
 
 
 def test_a_batch_in_parts_is_the_batch(data: DataSet) -> None:
