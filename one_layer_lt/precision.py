@@ -6,14 +6,19 @@ import logging
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
-_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last on Arm
+_BF16 = {"avx512_bf16", "amx_bf16", "bf16"}  # the last on Arm
 
 logger = logging.getLogger(__name__)
 
 
+def instructions() -> frozenset[str]:
+    """The names of this processor's instruction sets, among other words; none where the system does not say."""
+    return frozenset(CPUINFO.read_text().split() if CPUINFO.exists() else ())
+
+
 def has_fast_bf16() -> bool:
     """Whether this processor multiplies bfloat16 matrices in hardware; False where the system does not say."""
-    return CPUINFO.exists() and not _INSTRUCTIONS.isdisjoint(CPUINFO.read_text().split())
+    return not _BF16.isdisjoint(instructions())
 
 
 def bf16_or_warn(option: str) -> bool:

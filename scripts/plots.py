@@ -28,9 +28,10 @@ def curves(path: Path, drawn: Mapping[str, Sequence[Sequence[float]]]) -> None:
     for number, (label, points) in enumerate(drawn.items()):
         axes.plot(*zip(*points), label=label, color=colours((number + 0.5) / len(drawn)), linewidth=1.2)
     axes.set(xlabel="updates", ylabel="validation perplexity", yscale="log")
-    axes.yaxis.set_major_locator(pyplot.matplotlib.ticker.LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7)))
-    axes.yaxis.set_major_formatter(pyplot.matplotlib.ticker.FormatStrFormatter("%g"))
-    axes.yaxis.set_minor_locator(pyplot.matplotlib.ticker.NullLocator())
+    ticker = pyplot.matplotlib.ticker
+    axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7)))
+    axes.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+    axes.yaxis.set_minor_locator(ticker.NullLocator())
     axes.set_ylim(top=math.e**2 * min(value for points in drawn.values() for _, value in points))
     axes.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
     _save(figure, path)

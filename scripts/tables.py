@@ -125,10 +125,10 @@ def cells(study: str, row: Row, base: Optional[Row], dense: Optional[Row]) -> li
     ]
 
 
-def table(columns: Sequence[str], lines: Sequence[Sequence[str]], shown: Collection[str] = COLUMNS) -> Iterator[str]:
-    """In Markdown: of the columns that are to be shown, those that have something in them."""
-    used = [number for number, name in enumerate(columns) if name in shown and any(line[number] for line in lines)]
-    for line in (columns, ["---"] * len(columns), *lines):
+def table(lines: Sequence[Sequence[str]], shown: Collection[str] = COLUMNS) -> Iterator[str]:
+    """Lines of ``cells`` in Markdown: of the columns that are to be shown, those that have something in them."""
+    used = [number for number, name in enumerate(COLUMNS) if name in shown and any(line[number] for line in lines)]
+    for line in (COLUMNS, ["---"] * len(COLUMNS), *lines):
         yield f"| {' | '.join(line[number] for number in used)} |"
 
 
@@ -141,7 +141,7 @@ def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
     base = next((row for row in rows if row.run.name == read_study(study)[0].name), None)
     dense = best_dense(rows)
     lines = [cells(study.stem, row, base, dense) for row in rows]
-    yield from table(COLUMNS, lines)
+    yield from table(lines)
     yield ""
     firsts = [first for row in rows if (first := row.first()) is not None]
     signatures = dict.fromkeys(first["valid"]["bleu"]["signature"] for first in firsts)
@@ -149,8 +149,7 @@ def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
         f"`{'`, `'.join(signatures)}`, beam {rows[0].run.beam}. Perplexity is that of the best epoch; a file is a "
         "ticket, or a dense model in float32, without dictionaries and tokenizer; minutes are of training."
     )
-    if any(line[COLUMNS.index("of dense")] for line in lines):
-        assert dense is not None
+    if dense is not None and any(line[COLUMNS.index("of dense")] for line in lines):
         note += f" Shares are of the test BLEU of {dense.run.name!r}, the best dense model on validation."
     yield note
     yield ""
@@ -162,7 +161,7 @@ def main_table(study: Path, rows: Sequence[Row]) -> str:
     """What the README shows of the main study: the rows that were tested."""
     dense = best_dense(rows)
     lines = [cells(study.stem, row, None, dense) for row in rows if row.bleu("test")]
-    return "\n".join(table(COLUMNS, lines, MAIN))
+    return "\n".join(table(lines, MAIN))
 
 
 def curves_of(rows: Sequence[Row]) -> dict[str, list[list[float]]]:
