@@ -250,9 +250,11 @@ def _cased(text: str, lowercase: bool) -> str:
 
 
 def _relative(path: Path) -> str:
-    """The path within the repository, which means the same on another machine."""
-    path = path.resolve()
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+    """The path within the repository, which means the same on another machine, even where runs/ links out of it."""
+    for whole in (Path(os.path.abspath(path)), path.resolve()):
+        if whole.is_relative_to(ROOT):
+            return str(whole.relative_to(ROOT))
+    return str(whole)
 
 
 def _write(path: Path, text: str) -> None:

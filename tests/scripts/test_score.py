@@ -147,6 +147,23 @@ def test_score_tokenised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert (tmp_path / "scores.txt").read_text().splitlines() == [line.lower() for line in ENGLISH]
 
 
+def test_paths_are_of_the_repository_through_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, disk = tmp_path / "root", tmp_path / "disk"
+    root.mkdir()
+    checkpoint(disk / "runs" / "a" / "checkpoint_best.pt")
+    data_folder(disk / "data")
+    (root / "runs").symlink_to(disk / "runs")
+    (root / "data").symlink_to(disk / "data")
+    (tmp_path / "link").symlink_to(root)  # to the repository itself
+    monkeypatch.setattr(score, "ROOT", root)
+    monkeypatch.setattr(score, "translate", lambda command, count: ENGLISH)
+    result = score.score(root / "runs" / "a", root / "data")
+    assert (result["data"], result["checkpoint"]["path"]) == ("data", "runs/a/checkpoint_best.pt")
+    assert result["command"].startswith("python scripts/score.py runs/a --data data --split test ")
+    checkpoint(root / "b.pt")
+    assert score.score(tmp_path / "link" / "b.pt", root / "data")["checkpoint"]["path"] == "b.pt"
+
+
 def test_average(tmp_path: Path) -> None:
     for epoch, value in ((8, 99.0), (9, 1.0), (10, 2.0), (11, 6.0)):
         half = torch.full((1,), value, dtype=torch.float16)
