@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # bash scripts/test.sh [PYTEST OPTIONS]: sets up, once, and runs the tests.
-ENV_NEEDS="pytest hypothesis ${ENV_NEEDS:-}"
+ENV_NEEDS="pytest hypothesis xdist ${ENV_NEEDS:-}"
 source "$(dirname -- "${BASH_SOURCE[0]}")/env.sh" || exit
 cd "$ROOT" || exit
-exec python -m pytest tests/ "$@"
+export OMP_NUM_THREADS=1 # a process a core, not threads
+exec python -m pytest -n auto --dist loadfile tests/ "$@"
