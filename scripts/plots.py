@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,30 @@ def curves(path: Path, drawn: Mapping[str, Sequence[Sequence[float]]]) -> None:
     axes.yaxis.set_minor_locator(ticker.NullLocator())
     axes.set_ylim(top=math.e**2 * min(value for points in drawn.values() for _, value in points))
     axes.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
+    _save(figure, path)
+
+
+def effects(path: Path, gains: Mapping[str, float], base: Sequence[float], span: float = 9) -> None:
+    """What each run gains in BLEU over a base, whose standard deviation is shaded; beyond the span, at its edge."""
+    pyplot = set_up()
+    figure, axes = pyplot.subplots(figsize=(7, 1 + 0.17 * len(gains)), layout="constrained")
+    ordered = sorted(gains.items(), key=lambda item: item[1])
+    if len(base) > 1:
+        deviation = statistics.stdev(base)
+        axes.axvspan(-deviation, deviation, color="grey", alpha=0.25, linewidth=0)
+    axes.barh(
+        [name for name, _ in ordered],
+        [max(-span, min(span, gain)) for _, gain in ordered],
+        color=["tab:blue" if gain >= 0 else "tab:orange" for _, gain in ordered],
+        height=0.6,
+    )
+    for line, (_, gain) in enumerate(ordered):
+        end = max(-span, min(span, gain))
+        where = {"x": end + math.copysign(0.1, end), "ha": "left" if end >= 0 else "right"}
+        axes.text(y=line, s=f"{gain:+.1f}", va="center", fontsize=6, **where)
+    axes.set(xlabel="effect on validation BLEU", xlim=(-span - 1.5, span + 1.5), ylim=(-0.7, len(gains) - 0.3))
+    axes.tick_params(axis="y", labelsize=7)
+    axes.grid(axis="x", alpha=0.3)
     _save(figure, path)
 
 

@@ -28,6 +28,8 @@ MAIN = ("run", "test BLEU", "of dense", "file, kB")
 """The columns that the README shows of the main study."""
 ENOUGH = 0.9
 """Of the dense model's BLEU, for the smallest files."""
+CURVES = 16
+"""The most that one plot shows; a study of more rows has its effects drawn."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,17 @@ def share(bleu: Sequence[float], dense: Optional[Row]) -> str:
     return f"{statistics.fmean(bleu) / statistics.fmean(dense.bleu('test')):.1%}" if bleu and dense else ""
 
 
-def effect(row: Row, base: Optional[Row]) -> str:
-    """What the row gains in validation BLEU over the study's first; none where that is not done, or of another text."""
-    if base is None or row is base or not base.bleu("valid") or row.run.language_pair != base.run.language_pair:
-        return ""
-    return f"{statistics.fmean(row.bleu('valid')) - statistics.fmean(base.bleu('valid')):+.2f}"
+def effect(row: Row, base: Optional[Row]) -> Optional[float]:
+    """What the row gains in validation BLEU over another, where both are done, and of one language pair."""
+    if base is None or row is base or row.run.language_pair != base.run.language_pair:
+        return None
+    mine, others = row.bleu("valid"), base.bleu("valid")
+    return statistics.fmean(mine) - statistics.fmean(others) if mine and others else None
+
+
+def effects(rows: Sequence[Row], base: Optional[Row]) -> dict[str, float]:
+    """Of each row that has one."""
+    return {row.run.name: gain for row in rows if (gain := effect(row, base)) is not None}
 
 
 def cells(study: str, row: Row, base: Optional[Row], dense: Optional[Row]) -> list[str]:
@@ -112,13 +120,13 @@ def cells(study: str, row: Row, base: Optional[Row], dense: Optional[Row]) -> li
     links = " ".join(f"[{run.seed}]({study}/{run.result.name})" for run in row.runs)
     if diverged := sum("diverged" in result for result in row.results):
         links += f" ({diverged} diverged)"
-    first = row.first()
+    first, gain = row.first(), effect(row, base)
     if first is None:
         return [row.run.name, "", links, *[""] * (len(COLUMNS) - 3)]
     minutes = statistics.fmean(result["seconds"] for result in row.results if "seconds" in result) / 60
     return [
         *(row.run.name, f"{first['valid']['checkpoint']['updates']:,}", links),
-        *(spread(row.perplexities()), spread(row.bleu("valid")), effect(row, base), row.lenpen()),
+        *(spread(row.perplexities()), spread(row.bleu("valid")), "" if gain is None else f"{gain:+.2f}", row.lenpen()),
         *(spread(row.bleu("test")), share(row.bleu("test"), dense) if row is not dense else ""),
         *(spread(row.test("tokenised_bleu")), spread(row.test("chrf")), row.exact()),
         *(f"{first['size']['bytes'] / 1000:,.0f}", f"{minutes:.0f}"),
@@ -132,13 +140,18 @@ def table(lines: Sequence[Sequence[str]], shown: Collection[str] = COLUMNS) -> I
         yield f"| {' | '.join(line[number] for number in used)} |"
 
 
+def base_of(study: Path, rows: Sequence[Row]) -> Optional[Row]:
+    """The row of the study's first run, where it is done."""
+    return next((row for row in rows if row.run.name == read_study(study)[0].name), None)
+
+
 def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
     """The page of a study, line by line; effects are against its first run, shares against its best dense one."""
     yield f"# {title_of(study)}"
     yield ""
     yield f"Trained by `python scripts/sweep.py {study.relative_to(ROOT)}`, written by `python -m scripts.tables`."
     yield ""
-    base = next((row for row in rows if row.run.name == read_study(study)[0].name), None)
+    base = base_of(study, rows)
     dense = best_dense(rows)
     lines = [cells(study.stem, row, base, dense) for row in rows]
     yield from table(lines)
@@ -153,7 +166,7 @@ def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
         note += f" Shares are of the test BLEU of {dense.run.name!r}, the best dense model on validation."
     yield note
     yield ""
-    yield f"![validation perplexity]({study.stem}.png)"
+    yield f"![{'validation perplexity' if len(rows) <= CURVES else 'effects'}]({study.stem}.png)"
     yield ""
 
 
@@ -211,8 +224,12 @@ def main() -> None:
         if not rows:
             continue
         lines = list(page(study, rows))
-        if curves := curves_of(rows):
-            plots.curves(RESULTS / f"{study.stem}.png", curves)
+        picture, curves, base = RESULTS / f"{study.stem}.png", curves_of(rows), base_of(study, rows)
+        if len(rows) > CURVES and (gains := effects(rows, base)):
+            assert base is not None  # what the effects are of
+            plots.effects(picture, gains, base.bleu("valid"))
+        elif curves:
+            plots.curves(picture, curves)
         if study == main_study:
             put_table(ROOT / "README.md", "python -m scripts.tables", main_table(study, rows))
         if study.stem == "sizes" and (points := list(sized(rows))):

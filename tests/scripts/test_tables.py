@@ -82,10 +82,11 @@ def test_effects_are_of_one_text_and_against_the_first_run(tmp_path: Path, monke
     path = write(tmp_path, 'data = "data-bin/toy.de-en"\n' + runs)
     kept(path, {"b-s1": result(22, 9), "c-s1": result(21, 9)})
     later = tables.rows_of(path)
-    assert [tables.effect(row, None) for row in later] == ["", ""]
+    assert [tables.effect(row, None) for row in later] == [None, None]
     kept(path, {"a-s1": result(20, 9)})
     rows = tables.rows_of(path)
-    assert [tables.effect(row, rows[0]) for row in rows] == ["", "+2.00", ""]
+    assert [tables.effect(row, rows[0]) for row in rows] == [None, 2.0, None]
+    assert tables.effects(rows, rows[0]) == {"b": 2.0}
 
 
 def test_readme_shows_what_was_tested_of_the_main_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,3 +113,27 @@ def test_readme_shows_what_was_tested_of_the_main_study(tmp_path: Path, monkeypa
         "<!-- end of table -->",
         "after",
     ]
+
+
+def test_a_study_of_many_rows_has_its_effects_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    for module in (study, tables):
+        monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(tables, "STUDIES", tmp_path)
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    monkeypatch.setattr(tables, "CURVES", 2)
+    drawn: dict[str, object] = {}
+    monkeypatch.setattr(plots, "effects", lambda path, *what: drawn.update({path.name: what}))
+    path = write(tmp_path)
+    results = {"reference-s1": result(20, 9), "reference-s2": result(22, 11), "dense-s2": result(30.5, 5)}
+    kept(path, {**results, "lr-5e-4-no-dropout-s7": {"diverged": "FloatingPointError"}})
+    monkeypatch.setattr(sys, "argv", ["tables"])
+    tables.main()
+    assert drawn == {"toys.png": ({"dense": 9.5}, [20, 22])}
+    assert "![effects](toys.png)" in (tmp_path / "results" / "toys.md").read_text()
+
+
+def test_effects_are_drawn_beyond_the_span_too(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    plots.effects(tmp_path / "effects.png", {"far": -26.3, "near": 0.5}, [1.0])
+    assert (tmp_path / "effects.png").stat().st_size > 1000
