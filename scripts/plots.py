@@ -46,16 +46,13 @@ def effects(path: Path, gains: Mapping[str, float], base: Sequence[float], span:
     if len(base) > 1:
         deviation = statistics.stdev(base)
         axes.axvspan(-deviation, deviation, color="grey", alpha=0.25, linewidth=0)
-    axes.barh(
+    bars = axes.barh(
         [name for name, _ in ordered],
         [max(-span, min(span, gain)) for _, gain in ordered],
         color=["tab:blue" if gain >= 0 else "tab:orange" for _, gain in ordered],
         height=0.6,
     )
-    for line, (_, gain) in enumerate(ordered):
-        end = max(-span, min(span, gain))
-        where = {"x": end + math.copysign(0.1, end), "ha": "left" if end >= 0 else "right"}
-        axes.text(y=line, s=f"{gain:+.1f}", va="center", fontsize=6, **where)
+    axes.bar_label(bars, [f"{gain:+.1f}" for _, gain in ordered], padding=2, fontsize=6)
     axes.set(xlabel="effect on validation BLEU", xlim=(-span - 1.5, span + 1.5), ylim=(-0.7, len(gains) - 0.3))
     axes.tick_params(axis="y", labelsize=7)
     axes.grid(axis="x", alpha=0.3)

@@ -145,6 +145,11 @@ def base_of(study: Path, rows: Sequence[Row]) -> Optional[Row]:
     return next((row for row in rows if row.run.name == read_study(study)[0].name), None)
 
 
+def has_effects_drawn(rows: Sequence[Row], base: Optional[Row]) -> bool:
+    """Whether a study's plot is of effects, not of curves."""
+    return len(rows) > CURVES and bool(effects(rows, base))
+
+
 def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
     """The page of a study, line by line; effects are against its first run, shares against its best dense one."""
     yield f"# {title_of(study)}"
@@ -166,7 +171,7 @@ def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
         note += f" Shares are of the test BLEU of {dense.run.name!r}, the best dense model on validation."
     yield note
     yield ""
-    yield f"![{'validation perplexity' if len(rows) <= CURVES else 'effects'}]({study.stem}.png)"
+    yield f"![{'effects' if has_effects_drawn(rows, base) else 'validation perplexity'}]({study.stem}.png)"
     yield ""
 
 
@@ -224,11 +229,10 @@ def main() -> None:
         if not rows:
             continue
         lines = list(page(study, rows))
-        picture, curves, base = RESULTS / f"{study.stem}.png", curves_of(rows), base_of(study, rows)
-        if len(rows) > CURVES and (gains := effects(rows, base)):
-            assert base is not None  # what the effects are of
-            plots.effects(picture, gains, base.bleu("valid"))
-        elif curves:
+        picture, base = RESULTS / f"{study.stem}.png", base_of(study, rows)
+        if base is not None and has_effects_drawn(rows, base):
+            plots.effects(picture, effects(rows, base), base.bleu("valid"))
+        elif curves := curves_of(rows):
             plots.curves(picture, curves)
         if study == main_study:
             put_table(ROOT / "README.md", "python -m scripts.tables", main_table(study, rows))

@@ -14,6 +14,15 @@ from scripts.results import keep
 from tests.scripts.test_study import STUDY, write
 
 
+@pytest.fixture(autouse=True)
+def _repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Studies and results of the test's own, in place of the project's."""
+    for module in (study, tables):
+        monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(tables, "STUDIES", tmp_path)
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+
+
 def result(bleu: float, perplexity: float) -> dict[str, Any]:
     score = {"bleu": {"score": bleu, "signature": "nrefs:1"}, "checkpoint": {"updates": 400}}
     curve = {"valid": [[100, 2 * perplexity], [400, perplexity]], "train": []}
@@ -27,11 +36,8 @@ def kept(path: Path, results: dict[str, dict[str, Any]]) -> None:
         keep(runs[slug].result, {**value, "command": shlex.join(runs[slug].command())})
 
 
-def test_page_of_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(tables, "RESULTS", tmp_path / "results")
+def test_page_of_a_study(tmp_path: Path) -> None:
     path = write(tmp_path)
-    monkeypatch.setattr(tables, "ROOT", tmp_path)
     results = {"reference-s1": result(20, 9), "reference-s2": result(22, 11), "dense-s2": result(30.5, 5)}
     results["lr-5e-4-no-dropout-s7"] = {"diverged": "FloatingPointError: gradients are Nan/Inf"}
     kept(path, results)
@@ -43,10 +49,6 @@ def test_page_of_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_models_by_their_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(tables, "STUDIES", tmp_path)
-    monkeypatch.setattr(tables, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(tables, "ROOT", tmp_path)
     text = STUDY.replace("last = 3, lenpen = [1, 1.5]", "bits = [8]")
     path = write(tmp_path, text).rename(tmp_path / "sizes.toml")
     for seed, bleu in ((1, 30.0), (2, 32.0)):
@@ -76,8 +78,7 @@ def test_models_by_their_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "Shares are of the test BLEU of 'dense', the best dense model on validation." in page
 
 
-def test_effects_are_of_one_text_and_against_the_first_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study, "RESULTS", tmp_path)
+def test_effects_are_of_one_text_and_against_the_first_run(tmp_path: Path) -> None:
     runs = '[runs]\n"a" = {}\n"b" = {lr = 1}\n"c" = {data = "data-bin/toy.en-de"}\n'
     path = write(tmp_path, 'data = "data-bin/toy.de-en"\n' + runs)
     kept(path, {"b-s1": result(22, 9), "c-s1": result(21, 9)})
@@ -91,10 +92,6 @@ def test_effects_are_of_one_text_and_against_the_first_run(tmp_path: Path, monke
 
 def test_readme_shows_what_was_tested_of_the_main_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
-    for module in (study, tables):
-        monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(tables, "STUDIES", tmp_path)
-    monkeypatch.setattr(tables, "ROOT", tmp_path)
     path = write(tmp_path).rename(tmp_path / "multi30k.toml")
     dense, masked = result(40, 5), result(30, 9)
     dense["test"], masked["test"] = ({**one["valid"], "exact_match": 0.1} for one in (dense, masked))
@@ -117,10 +114,6 @@ def test_readme_shows_what_was_tested_of_the_main_study(tmp_path: Path, monkeypa
 
 def test_a_study_of_many_rows_has_its_effects_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
-    for module in (study, tables):
-        monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(tables, "STUDIES", tmp_path)
-    monkeypatch.setattr(tables, "ROOT", tmp_path)
     monkeypatch.setattr(tables, "CURVES", 2)
     drawn: dict[str, object] = {}
     monkeypatch.setattr(plots, "effects", lambda path, *what: drawn.update({path.name: what}))
