@@ -5,11 +5,13 @@ fairseq-train DATA --user-dir fairseq_plugins --arch one_layer_masked ...
 
 from __future__ import annotations
 
+import copy
+import logging
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from fairseq.dataclass.utils import gen_parser_from_dataclass
@@ -19,13 +21,16 @@ from fairseq.tasks import FairseqTask
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from one_layer_lt import advance_, cached_weights, fold_, mask_
+from one_layer_lt import MaskConfig, advance_, cached_weights, fold_, mask_, project_
 from one_layer_lt.precision import bf16_or_warn
 from one_layer_lt.pruning import fold_pruned_, prunable_
 
 from .embeddings import check_embedding_files
 from .options import MaskOptions, configure, mask_config, set_defaults
 from .output import contiguous_output_
+from .twin import fitted_scales, load_twin, plain_, report
+
+logger = logging.getLogger(__name__)
 
 
 @register_model("one_layer_masked")
@@ -50,20 +55,28 @@ class OneLayerMaskedModel(TransformerModel):
             config = mask_config(args)
             check_embedding_files(args, task)
         except (ValueError, OSError) as error:
-            sys.stderr.write(f"one_layer_masked: error: {error}\n")
-            raise SystemExit(2) from None
+            _stop(error)
         model: OneLayerMaskedModel = super().build_model(args, task)
         model.cpu_bf16 = args.cpu_bf16 and bf16_or_warn("--cpu-bf16")
         _scale_logits(model, args.logit_scale)
         if args.prunable:
             prunable_(model)
         if args.dense:
+            if args.twin:
+                plain_(model)
             return model
         decoder = model.decoder
         tied = decoder.output_projection is not None and (
             decoder.output_projection.weight is decoder.embed_tokens.weight
         )
-        mask_(model, config, configure=configure(args, config, tied), trainable=_trained_by_name(args, model))
+        trained = _trained_by_name(args, model)
+        if args.scores_from and not getattr(args, "scores_in_checkpoint", False):
+            try:
+                _mask_like_twin_(model, args, config, tied, trained)
+            except (ValueError, OSError) as error:
+                _stop(error)
+        else:
+            mask_(model, config, configure=configure(args, config, tied), trainable=trained)
         contiguous_output_(model)
         # The checkpoint holds the pre-trained vectors: it must not ask for their file again.
         args.encoder_embed_path = args.decoder_embed_path = None
@@ -94,6 +107,26 @@ class OneLayerMaskedModel(TransformerModel):
         super().make_generation_fast_(**kwargs)
         fold_(self)
         fold_pruned_(self)
+
+
+def _stop(error: Exception) -> NoReturn:
+    sys.stderr.write(f"one_layer_masked: error: {error}\n")
+    raise SystemExit(2) from None
+
+
+def _mask_like_twin_(
+    model: TransformerModel, args: Namespace, config: MaskConfig, tied: bool, trained: Collection[str]
+) -> None:
+    """Mask in place, with scores that imitate the twin; ``args`` keeps the scales that were fitted."""
+    twin = load_twin(args.scores_from, model)
+    if not args.scale_of:
+        trial = copy.deepcopy(model)
+        mask_(trial, config, configure=configure(args, config, tied))
+        args.scale_of = fitted_scales(trial, project_(trial, twin))
+    mask_(model, config, configure=configure(args, config, tied), trainable=trained)
+    found = project_(model, twin)
+    args.scores_in_checkpoint = True
+    logger.info("--scores-from %s: cosines to its weights: %s", args.scores_from, report(found))
 
 
 def _scale_logits(model: TransformerModel, factor: float) -> None:

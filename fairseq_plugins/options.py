@@ -18,7 +18,7 @@ from one_layer_lt.weights import EXISTING
 
 # No postponed annotations in this file: fairseq reads the types of the fields.
 
-ATTENTION_INITS = ("paper", "same")
+ATTENTION_INITS = ("paper", "same", *INITS)
 LAYER_NORMS = ("plain", "affine")
 EMBEDDINGS = ("masked", "pretrained", "pretrained-masked", "trained")
 KINDS = ("embed_tokens", "q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2", "output_projection")
@@ -45,8 +45,8 @@ class MaskOptions(FairseqDataclass):
     random_init: str = _option("kaiming_uniform", "distribution of the random weights", INITS)
     attention_init: str = _option(
         "paper",
-        "attention's random weights: xavier_uniform with gain 1/sqrt(2) for q, k, v and 1 for out (paper), or by "
-        "--random-init (same)",
+        "attention's random weights: by --random-init (same), or of a distribution, xavier_uniform with paper, with "
+        "gain 1/sqrt(2) for q, k, v and 1 for out",
         ATTENTION_INITS,
     )
     scale_of: str = _option("", "factors on the random weights of some kinds of tensors: NAME=FACTOR,...; names", KINDS)
@@ -67,6 +67,14 @@ class MaskOptions(FairseqDataclass):
         EMBEDDINGS,
     )
     dense: bool = _option(False, "the baseline: train the weights of the same Transformer, without masks")
+    twin: bool = _option(
+        False, "with --dense: plain layer norms and no biases, as in a ticket, for masks to start from (--scores-from)"
+    )
+    scores_from: Optional[str] = _option(
+        None,
+        "checkpoint of a dense model of the same sizes, best a --twin: masks start as like its weights as they can; "
+        "without --scale-of, random weights get the scale that suits",
+    )
     prunable: bool = _option(False, "with --dense: weights under masks of ones, for scripts/prune.py to prune")
     cpu_bf16: bool = _option(False, "on CPU that has bfloat16 instructions, train and validate in bfloat16 autocast")
 
@@ -100,6 +108,10 @@ def mask_config(args: Namespace) -> MaskConfig:
             raise ValueError(f"{flag} {value}: unknown; choose one of: {', '.join(choices)}")
     if args.prunable and not args.dense:
         raise ValueError("--prunable: needs --dense, for it is trained weights that are pruned")
+    if args.twin and not args.dense:
+        raise ValueError("--twin: needs --dense, for it is a dense model that masks imitate later, by --scores-from")
+    if args.scores_from and args.dense:
+        raise ValueError("--scores-from: goes with masks, not with --dense")
     query_key_scale(args, "encoder")
     if not (math.isfinite(args.logit_scale) and args.logit_scale > 0):
         raise ValueError(f"--logit-scale {args.logit_scale:g}: must be a positive number")
@@ -173,8 +185,9 @@ def configure(args: Namespace, config: MaskConfig, tied_output: bool) -> Configu
     """
     keeps, scales = by_kind("--keep-of", args.keep_of), by_kind("--scale-of", args.scale_of)
     attention = config
-    if args.attention_init == "paper":
-        attention = replace(config, init="xavier_uniform", scale_fan=False)
+    if args.attention_init != "same":
+        init = "xavier_uniform" if args.attention_init == "paper" else args.attention_init
+        attention = replace(config, init=init, scale_fan=False)
 
     def choose(name: str, module: nn.Module) -> "MaskConfig | None":
         chosen, kind = standard(name), name.rpartition(".")[2]
@@ -196,7 +209,7 @@ def configure(args: Namespace, config: MaskConfig, tied_output: bool) -> Configu
         if path[-2:-1] in (["self_attn"], ["encoder_attn"]):
             stack = path[0] if path[0] in ("encoder", "decoder") else "encoder"
             scale = query_key_scale(args, stack) if path[-1] in ("q_proj", "k_proj") else 1.0
-            if args.attention_init == "paper" and path[-1] != "out_proj":
+            if args.attention_init != "same" and path[-1] != "out_proj":
                 scale /= math.sqrt(2.0)
             heads = getattr(args, f"{stack}_attention_heads") if args.share_heads else 1
             return replace(attention, scale=scale, tiles=(1, heads) if path[-1] == "out_proj" else (heads, 1))

@@ -3,6 +3,7 @@
 from .config import MaskConfig
 from .convert import advance_, fold_, mask_, masked_modules, masked_weight, scores_of
 from .parametrization import MaskedWeight, cached_weights
+from .projection import Projection, project_
 from .rules import RULES
 from .summary import Summary, summarize
 from .ticket import Ticket, TicketError, TicketSet, WeightPool, load_ticket, save_ticket
@@ -13,6 +14,7 @@ __all__ = [
     "RULES",
     "MaskConfig",
     "MaskedWeight",
+    "Projection",
     "SharedWeight",
     "Summary",
     "Ticket",
@@ -26,6 +28,7 @@ __all__ = [
     "mask_",
     "masked_modules",
     "masked_weight",
+    "project_",
     "save_ticket",
     "scores_of",
     "summarize",

@@ -104,8 +104,9 @@ class MaskConfig:
 
     @property
     def weight_scale(self) -> float:
-        """The factor on the standard deviation of ``init``: ``scale``, and the kept fan where asked for."""
-        return self.scale / math.sqrt(self.keep) if self.scale_fan and self.keep is not None else self.scale
+        """The factor on the standard deviation of ``init``: ``scale``, the rule's, and the kept fan's if asked for."""
+        scale = self.scale * RULES[self.rule].weight_scale
+        return scale / math.sqrt(self.keep) if self.scale_fan and self.keep is not None else scale
 
     def new_rule(self, keep: float | None = None) -> MaskRule:
         """A rule of this configuration; ``keep``: another ratio. Raises ``ValueError`` for an option's value."""

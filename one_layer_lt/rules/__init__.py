@@ -12,6 +12,7 @@ from .gem_miner import GemMiner
 from .iterand import IteRand
 from .multicoat import MultiCoat
 from .ranked import RankedRule
+from .sign import Sign
 from .signed import Signed
 from .threshold import SigmoidThreshold, Threshold
 from .topk import TopK
@@ -19,6 +20,7 @@ from .topk import TopK
 RULES: dict[str, type[MaskRule]] = {
     "edge_popup": EdgePopup,
     "topk": TopK,
+    "sign": Sign,
     "signed": Signed,
     "bernoulli": Bernoulli,
     "threshold": Threshold,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .base import MaskRule, check_option
+from .imitation import gains, halves, positive
 from .schedules import check_schedule, scheduled
 from .threshold import times_sigmoid_slope_
 
@@ -40,6 +41,9 @@ class Annealed(MaskRule):
 
     def mask(self, scores: Tensor) -> Tensor:
         return torch.ge(scores, 0, out=torch.empty_like(scores, requires_grad=False))
+
+    def project(self, inner: Tensor, energy: Tensor, bound: float) -> Tensor:
+        return self.start(halves(gains(inner, energy, positive), bound), bound)
 
     def times_slope_(self, grad: Tensor, scores: Tensor) -> Tensor:
         temperature = self.temperature

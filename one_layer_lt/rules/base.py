@@ -49,6 +49,7 @@ class MaskRule(ABC):
     """
 
     planes: ClassVar[int] = 1  # a mask's values in a ticket: a bit a weight, then a bit for each 1 of the plane before
+    weight_scale: ClassVar[float] = 1.0  # a factor on the random weights that the rule's masks suit
     at: Context = field(default_factory=Context, init=False, repr=False, compare=False)
 
     @abstractmethod
@@ -83,9 +84,23 @@ class MaskRule(ABC):
         """The scores to start from, given standard ones: uniform within ``bound``."""
         return scores
 
+    def project(self, inner: Tensor, energy: Tensor, bound: float) -> Tensor:
+        """Scores whose mask makes the effective weight as like a given dense one as the rule can.
+
+        inner: of each searched weight the product of its random and its dense value, summed over all the places that
+        its score decides; energy: the same of its random value with itself. Both float32, of one shape, which is the
+        result's. bound: of the standard scores that ``start`` is given. The closed forms leave the factor between the
+        two tensors free: what counts is the cosine. Raises ``ValueError`` where the rule has none.
+        """
+        raise ValueError(f"the rule {type(self).__name__} does not say how to imitate a dense weight (its `project`)")
+
     def kept(self, n: int) -> Optional[int]:
         """How many of ``n`` weights a mask keeps, where the rule promises a number."""
         return None
+
+    def count_kept(self, ones: int, n: int) -> int:
+        """How many of ``n`` weights a mask keeps whose first plane has so many 1s."""
+        return ones
 
     def advance(self, members: Sequence[Member], update: int) -> None:  # noqa: B027  most rules have no schedule
         """Called once before each update, for all tensors of one rule and its options: what a schedule changes."""

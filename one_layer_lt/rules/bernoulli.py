@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..weights import draw_uniform
 from .base import MaskRule, check_option
+from .imitation import gains, halves, positive
 from .threshold import times_sigmoid_slope_
 
 EVALUATIONS = ("threshold", "sample")
@@ -45,6 +46,9 @@ class Bernoulli(MaskRule):
 
     def training_mask(self, scores: Tensor) -> Tensor:
         return torch.bernoulli(torch.sigmoid(scores))
+
+    def project(self, inner: Tensor, energy: Tensor, bound: float) -> Tensor:
+        return self.start(halves(gains(inner, energy, positive), bound), bound)
 
     def times_slope_(self, grad: Tensor, scores: Tensor) -> Tensor:
         return times_sigmoid_slope_(grad, scores)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..selection import as_one, kept_count, select_
 from .base import MaskRule, Member, check_option
+from .imitation import gains, halves, positive
 from .schedules import scheduled
 
 _FROZEN = -1.0  # a score that was given up; scores in use are in [0, 1]
@@ -42,6 +43,9 @@ class GemMiner(MaskRule):
 
     def mask(self, scores: Tensor) -> Tensor:
         return torch.ge(scores, 0.5, out=torch.empty_like(scores, requires_grad=False))
+
+    def project(self, inner: Tensor, energy: Tensor, bound: float) -> Tensor:
+        return self.start(halves(gains(inner, energy, positive), bound), bound)
 
     def times_slope_(self, grad: Tensor, scores: Tensor) -> Tensor:
         return grad.masked_fill_(_frozen(scores), 0)

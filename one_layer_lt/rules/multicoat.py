@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..selection import kept_count, select_
 from .base import Bools, MaskRule, check_option
+from .imitation import evenly, gains
 from .ranked import times_sign_
 
 MOST_COATS = 16
@@ -47,6 +48,13 @@ class MultiCoat(MaskRule):
         for fraction in self.coats:
             total += select_(coat, scores, kept_count(fraction, scores.numel()), magnitude=True)
         return total
+
+    def project(self, inner: Tensor, energy: Tensor, bound: float) -> Tensor:
+        def coats(gain: Tensor) -> Tensor:
+            return self.mask(evenly(gain, 0.0, bound))
+
+        # The order in which to keep weights once, which is the best nesting over weights of one magnitude.
+        return evenly(gains(inner, energy, coats), 0.0, bound)
 
     def times_slope_(self, grad: Tensor, scores: Tensor) -> Tensor:
         return times_sign_(grad, scores)

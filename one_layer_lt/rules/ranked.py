@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..selection import as_one, kept_count, select_
 from .base import Fused, MaskRule, check_option
+from .imitation import evenly, gains
 from .schedules import scheduled
 
 _SIGN_BIT = np.int32(-(2**31))
@@ -64,6 +65,11 @@ class RankedRule(MaskRule):
 
     def times_slope_(self, grad: Tensor, scores: Tensor) -> Tensor:
         return times_sign_(grad, scores) if self.magnitude else grad
+
+    def project(self, inner: Tensor, energy: Tensor, bound: float) -> Tensor:
+        k = kept_count(self.keep, inner.numel())
+        gain = gains(inner, energy, lambda gain: select_(torch.empty_like(gain), gain, k, magnitude=False))
+        return evenly(gain, 0.0 if self.magnitude else -bound, bound)
 
     def selected_together(self, scores: Sequence[Tensor], training: bool) -> list[Tensor]:
         """The masks of tensors that are ranked as one."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .base import Bools, check_option
+from .imitation import gains, ranks
 from .ranked import RankedRule
 from .threshold import above
 
@@ -48,6 +49,17 @@ class Signed(RankedRule):
         else:
             mask = super().selected(scores, keep)
         return torch.where(torch.signbit(scores.detach()) & (mask != 0), -mask, mask)
+
+    def project(self, inner: Tensor, energy: Tensor, bound: float) -> Tensor:
+        """Magnitudes are those of the dense weights, in the order of what keeping each gains."""
+        size = (inner / energy.sqrt().clamp(min=torch.finfo(energy.dtype).tiny)).abs()
+        size *= bound / math.sqrt(3.0) / size.square().mean().sqrt().clamp(min=torch.finfo(size.dtype).tiny)
+
+        def chosen(gain: Tensor) -> Tensor:
+            return self.selected(size.flatten().sort().values[ranks(gain)], self.keep)
+
+        gain = gains(inner.abs(), energy, chosen)
+        return torch.copysign(size.flatten().sort().values[ranks(gain)], inner)
 
     def times_slope_(self, grad: Tensor, scores: Tensor) -> Tensor:
         return grad

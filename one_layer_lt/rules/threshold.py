@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..selection import select_
 from .base import MaskRule, check_option
+from .imitation import gains, halves, positive
 
 FLOOR = 0.005  # of a tensor's weights are kept at least: a layer that keeps none learns no more
 
@@ -29,6 +30,9 @@ class Threshold(MaskRule):
     def mask(self, scores: Tensor) -> Tensor:
         return above(scores, self.threshold)
 
+    def project(self, inner: Tensor, energy: Tensor, bound: float) -> Tensor:
+        return halves(gains(inner, energy, positive), bound) + self.threshold
+
 
 @dataclass
 class SigmoidThreshold(MaskRule):
@@ -39,8 +43,16 @@ class SigmoidThreshold(MaskRule):
     def __post_init__(self) -> None:
         check_option(0 < self.threshold < 1, "threshold", self.threshold, "between 0 and 1")
 
+    @property
+    def level(self) -> float:
+        """The score at which the sigmoid is the threshold."""
+        return math.log(self.threshold / (1 - self.threshold))
+
     def mask(self, scores: Tensor) -> Tensor:
-        return above(scores, math.log(self.threshold / (1 - self.threshold)))
+        return above(scores, self.level)
+
+    def project(self, inner: Tensor, energy: Tensor, bound: float) -> Tensor:
+        return halves(gains(inner, energy, positive), bound) + self.level
 
     def times_slope_(self, grad: Tensor, scores: Tensor) -> Tensor:
         return times_sigmoid_slope_(grad, scores)

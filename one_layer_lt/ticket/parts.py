@@ -93,7 +93,7 @@ class Mask:
     @property
     def kept(self) -> int:
         """How many of the searched weights the mask keeps."""
-        return count_ones(self.planes[0])
+        return self.rule.count_kept(count_ones(self.planes[0]), self.size)
 
     @property
     def kept_in_all(self) -> int:

@@ -1,0 +1,124 @@
+"""The twin: a dense Transformer in the form that a ticket can hold, and masks that start from it.
+
+fairseq-train DATA --user-dir fairseq_plugins --arch one_layer_masked --dense --twin --save-dir runs/twin ...
+fairseq-train DATA --user-dir fairseq_plugins --arch one_layer_masked --scores-from runs/twin/checkpoint_best.pt ...
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from one_layer_lt import Projection, masked_weight
+from one_layer_lt.weights import EXISTING
+
+logger = logging.getLogger(__name__)
+
+
+def plain_(model: nn.Module) -> nn.Module:
+    """Fix what a ticket does not hold, in place: layer norms stay as they are, and biases zero."""
+    for module in model.modules():
+        is_norm = hasattr(module, "normalized_shape")
+        for name, parameter in module.named_parameters(recurse=False):
+            if is_norm or (name.endswith("bias") and parameter.dim() == 1):
+                parameter.requires_grad_(False)
+            if not is_norm and name.endswith("bias") and parameter.dim() == 1:
+                nn.init.zeros_(parameter)
+    return model
+
+
+def load_twin(path: str, model: nn.Module) -> Mapping[str, Tensor]:
+    """The dense weights of a checkpoint, by their names in ``model``, which is the Transformer to be masked.
+
+    Warns of biases and affine norms that the masks will do without. Raises ``ValueError``, which names the flag and
+    the file, where there is none, or it is not a dense model of the same shapes, ties and logit scale.
+    """
+    state = _loaded(path)
+    own = model.state_dict()
+    missing = [name for name in own if name not in state and not name.endswith(("version", "_float_tensor"))]
+    if missing:
+        what = (
+            "it is a masked model" if any(".parametrizations." in name for name in state) else "it has no " + missing[0]
+        )
+        raise ValueError(f"--scores-from {path}: not a dense model of this architecture: {what}")
+    for name, tensor in own.items():
+        if name in state and state[name].shape != tensor.shape:
+            shapes = f"{list(state[name].shape)}, this model's {list(tensor.shape)}"
+            raise ValueError(f"--scores-from {path}: its {name} is of shape {shapes}: give the twin's sizes and data")
+    embeddings = [name for name in own if name.endswith(("embed_tokens.weight", "output_projection.weight"))]
+    for first in embeddings:
+        for second in embeddings:
+            tied = own[first].data_ptr() == own[second].data_ptr()
+            if tied and not torch.equal(state[first], state[second]):
+                raise ValueError(f"--scores-from {path}: its {first} and {second} are not tied, as this model's are")
+    lost = []
+    for name, module in model.named_modules():
+        for attribute, parameter in module.named_parameters(recurse=False):
+            full = f"{name}.{attribute}"
+            if parameter.dim() == 1 and not torch.equal(state[full], parameter.detach()):
+                _check_logit_scale(path, full, state[full], parameter.detach())
+                lost.append(full)
+    if lost:
+        logger.warning(
+            "--scores-from %s: %d norms and biases of it are not the masked model's, such as %s: --dense --twin trains "
+            "without",
+            path,
+            len(lost),
+            lost[0],
+        )
+    return state
+
+
+def fitted_scales(model: nn.Module, found: Mapping[str, Projection]) -> str:
+    """``--scale-of`` by which effective weights come nearest to the twin's: a factor a kind of tensor (least squares).
+
+    model: masked without ``--scale-of``; found: what ``project_`` returned for it.
+    """
+    modules = dict(model.named_modules())
+    sums: dict[str, tuple[float, float]] = {}
+    for name, projection in found.items():
+        if masked_weight(modules[name]).config.init != EXISTING:  # those are what they are
+            inner, effective = sums.get(_kind(name), (0.0, 0.0))
+            sums[_kind(name)] = inner + projection.inner, effective + projection.effective
+    fitted = {kind: inner / effective for kind, (inner, effective) in sums.items() if inner > 0}
+    return ",".join(f"{kind}={scale:.6g}" for kind, scale in fitted.items())
+
+
+def report(found: Mapping[str, Projection]) -> str:
+    """The mean cosine of each kind of tensor, for the log."""
+    cosines: dict[str, list[float]] = {}
+    for name, projection in found.items():
+        cosines.setdefault(_kind(name), []).append(projection.cosine)
+    return ", ".join(f"{kind} {sum(values) / len(values):.3f}" for kind, values in cosines.items())
+
+
+def _kind(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _loaded(path: str) -> Mapping[str, Tensor]:
+    if not Path(path).is_file():
+        raise ValueError(f"--scores-from {path}: no such checkpoint")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
+        raise ValueError(f"--scores-from {path}: not a checkpoint of fairseq") from None
+    model = state.get("model") if isinstance(state, dict) else None
+    if not isinstance(model, dict) or not all(isinstance(tensor, Tensor) for tensor in model.values()):
+        raise ValueError(f"--scores-from {path}: not a checkpoint of fairseq")
+    return model
+
+
+def _check_logit_scale(path: str, name: str, theirs: Tensor, own: Tensor) -> None:
+    """Both constant, and not the same: they come from ``--logit-scale``."""
+    constant = bool((theirs == theirs[0]).all() and (own == own[0]).all())
+    if constant and name.endswith("weight") and not math.isclose(float(theirs[0]), float(own[0])):
+        raise ValueError(
+            f"--scores-from {path}: it has --logit-scale {float(theirs[0]):g}, this model {float(own[0]):g}"
+        )
