@@ -53,6 +53,8 @@ HAND: dict[str, tuple[str, dict[str, Any], Tensor, Any, Any, Any]] = {
     "edge_popup": ("edge_popup", {}, SCORES, [[0, 1, 1], [0, 0, 1]], [[0, 20, 30], [0, 0, -60]], BY_SIGN),
     "topk": ("topk", {}, SCORES, [[1, 0, 1], [0, 0, 1]], [[10, 0, 30], [0, 0, -60]], STRAIGHT),
     "iterand": ("iterand", {}, SCORES, [[0, 1, 1], [0, 0, 1]], [[0, 20, 30], [0, 0, -60]], BY_SIGN),
+    "sign": ("sign", {}, SCORES, [[1, -1, 1], [-1, 1, 1]], [[10, -20, 30], [40, 50, -60]], STRAIGHT),
+    "a zero's own sign": ("sign", {}, -0.0 * SCORES.abs(), [[-1] * 3] * 2, (-WEIGHT).tolist(), STRAIGHT),
     "signed": ("signed", {}, SCORES, [[0, -1, 1], [0, 0, 1]], [[0, -20, 30], [0, 0, -60]], STRAIGHT),
     "signed by threshold": (
         "signed",
@@ -122,6 +124,7 @@ CONFIGS: dict[str, MaskConfig] = {
     ),
     "quick annealed": MaskConfig(rule="annealed", options={"over": 7, "schedule": "cosine"}),
     "frozen": MaskConfig(drop=0.25, lock=0.125, keep=0.4),
+    "frozen sign": MaskConfig(rule="sign", drop=0.25, lock=0.125, tiles=(2, 1), init="signed_constant"),
     "frozen multicoat": MaskConfig(rule="multicoat", drop=0.5),
     "row": MaskConfig(rescale="row", share="none"),
     "column": MaskConfig(rescale="column", rule="signed"),

@@ -75,6 +75,7 @@ RULED = {
     "binary": MaskConfig(rule="biprop", tiles=(2, 1), lock=0.125, rescale="row"),
     "signs": MaskConfig(rule="signed", options={"threshold": 0.1}, share="stack"),
     "again": MaskConfig(rule="iterand", keep=0.2, options={"period": 1, "fraction": 0.5}, init="signed_constant"),
+    "every": MaskConfig(rule="sign", init="signed_constant", drop=0.25),
     "first": MaskConfig(rule="bernoulli", share="layer_mask", drop=0.5),
 }
 
@@ -97,7 +98,7 @@ def ruled(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("ruled") / "net.ticket"
     save_ticket(path, model)
     about = metadata_of(path.read_bytes())
-    assert len(about["planes"]) == 3 + 1 + 2 + 1 + 1
+    assert len(about["planes"]) == 3 + 1 + 2 + 1 + 1 + 1
     assert about["redraws"]
     assert [mask for mask in about["masks"] if "also" in mask]
     assert [mask for mask in about["masks"] if "scale" in mask]
@@ -339,8 +340,8 @@ def check_changed(honest: bytes, model: nn.Module, target: Path, seed: int) -> N
     if ticket is None:
         return
     for mask in ticket.masks:  # what is accepted is what is promised
-        kept = np.unpackbits(mask.planes[0], bitorder="little").sum()
-        assert mask.rule.kept(mask.size) in (None, kept)
+        ones = int(np.unpackbits(mask.planes[0], bitorder="little").sum())
+        assert mask.rule.kept(mask.size) in (None, mask.rule.count_kept(ones, mask.size))
         assert model.get_parameter(f"{mask.name}.weight").count_nonzero() <= mask.kept_in_all
     if not_json(ticket.architecture):
         return
