@@ -5,6 +5,7 @@ fairseq-train DATA --user-dir fairseq_plugins --criterion distilled_cross_entrop
 
 import copy
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Optional
 
@@ -19,6 +20,7 @@ from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask
 from torch import nn
 
+from .hidden import distance, layer_outputs
 from .output import contiguous_output_
 
 # No postponed annotations in this file: fairseq reads the types of the fields.
@@ -32,6 +34,13 @@ class DistilledCrossEntropyConfig(LabelSmoothedCrossEntropyCriterionConfig):
     teacher_weight: float = field(
         default=1.0, metadata={"help": "share of the teacher in the targets, in [0, 1]; the rest is the reference's"}
     )
+    hidden_weight: float = field(
+        default=0.0,
+        metadata={"help": "weight of the distance between this model's layers and the teacher's, of the same sizes"},
+    )
+    hidden_updates: int = field(
+        default=0, metadata={"help": "updates until which that distance counts (0: in all of them)"}
+    )
 
 
 @register_criterion("distilled_cross_entropy", dataclass=DistilledCrossEntropyConfig)
@@ -41,7 +50,10 @@ class DistilledCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
     A teacher's distribution says of every word how good it would be: a less noisy target than the one word that
     somebody wrote. In evaluation mode it is label-smoothed cross-entropy, so that validation compares with other runs'.
 
-    Source: Kim & Rush 2016 (arXiv 1606.07947), section 3.1.
+    With ``--hidden-weight`` the outputs of all layers are drawn to the teacher's, too: a target in every layer for a
+    student that starts as like its teacher as it can.
+
+    Sources: Kim & Rush 2016 (arXiv 1606.07947), section 3.1; Wang et al. 2025 (arXiv 2510.13998).
     """
 
     def __init__(
@@ -53,15 +65,33 @@ class DistilledCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
         report_accuracy: bool,
         teacher: Optional[str],
         teacher_weight: float,
+        hidden_weight: float = 0.0,
+        hidden_updates: int = 0,
     ) -> None:
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
         if not teacher:
             _stop("--criterion distilled_cross_entropy needs --teacher CHECKPOINT")
         if not 0 <= teacher_weight <= 1:
             _stop(f"--teacher-weight {teacher_weight}: choose one in [0, 1]")
+        if not 0 <= hidden_weight < float("inf"):
+            _stop(f"--hidden-weight {hidden_weight}: choose 0 or a positive number")
         self.path, self.weight = teacher, teacher_weight
+        self.hidden_weight, self.hidden_updates = hidden_weight, hidden_updates
+        self._outputs: list[torch.Tensor] = []  # of the student's layers
         # In a list, so that the teacher is no part of the criterion, which fairseq would save in every checkpoint.
         self._teacher: list[BaseFairseqModel] = []
+
+    def forward(self, model: Any, sample: dict[str, Any], reduce: bool = True) -> Any:
+        """As fairseq's: (loss, number of target words, what to log)."""
+        if not (self.hidden_weight and model.training and self._hidden_counts(model)):
+            return super().forward(model, sample, reduce)
+        with layer_outputs(model) as self._outputs:
+            result = super().forward(model, sample, reduce)
+        self._outputs = []
+        return result
+
+    def _hidden_counts(self, model: Any) -> bool:
+        return not self.hidden_updates or model.num_updates < self.hidden_updates
 
     def compute_loss(
         self, model: nn.Module, net_output: Any, sample: dict[str, Any], reduce: bool = True
@@ -71,15 +101,31 @@ class DistilledCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
             loss: tuple[torch.Tensor, torch.Tensor] = super().compute_loss(model, net_output, sample, reduce)
             return loss
         lprobs, target = self.get_lprobs_and_target(model, net_output, sample)
-        mix = self._targets(sample, target)
+        own, teacher = self._outputs, self.teacher(sample)
+        with torch.no_grad(), layer_outputs(teacher) if own else nullcontext() as theirs:
+            mix = self._targets(teacher, sample, target)
         each = -(mix * lprobs).sum(-1, keepdim=True)
         nll = -lprobs.detach().gather(-1, target[:, None]).masked_fill(target.eq(self.padding_idx)[:, None], 0)
+        if own and theirs:
+            each = (
+                each
+                + self._hidden(own, theirs, len(teacher.encoder.layers), sample) * target.ne(self.padding_idx)[:, None]
+            )
         return (each.sum(), nll.sum()) if reduce else (each, nll)
 
-    @torch.no_grad()
-    def _targets(self, sample: dict[str, Any], target: torch.Tensor) -> torch.Tensor:
+    def _hidden(
+        self, own: list[torch.Tensor], theirs: list[torch.Tensor], encoders: int, sample: dict[str, Any]
+    ) -> torch.Tensor:
+        """What the layers' distance adds to the loss of each word."""
+        if [states.shape for states in own] != [states.shape for states in theirs]:
+            _stop(f"--hidden-weight {self.hidden_weight}: {self.path} has layers of another number or width")
+        inputs = sample["net_input"]
+        read, written = inputs["src_tokens"].ne(self.padding_idx), inputs["prev_output_tokens"].ne(self.padding_idx)
+        masks = [read if layer < encoders else written for layer in range(len(own))]
+        return self.hidden_weight * distance(own, theirs, masks)
+
+    def _targets(self, teacher: Any, sample: dict[str, Any], target: torch.Tensor) -> torch.Tensor:
         """Shape (words, vocabulary): distributions, and zeros where there is padding."""
-        teacher = self.teacher(sample)
         probs = teacher.get_normalized_probs(teacher(**sample["net_input"]), log_probs=False)
         probs = probs[:, self.ignore_prefix_size :].reshape(len(target), -1)
         if self.weight < 1:

@@ -41,6 +41,7 @@ class OneLayerMaskedModel(TransformerModel):
     """
 
     cpu_bf16 = False
+    num_updates = 0
 
     @classmethod
     def add_args(cls, parser: ArgumentParser) -> None:
@@ -91,6 +92,7 @@ class OneLayerMaskedModel(TransformerModel):
     def set_num_updates(self, num_updates: int) -> None:
         """fairseq's clock, for the rules that have a schedule."""
         super().set_num_updates(num_updates)
+        self.num_updates = num_updates
         advance_(self, num_updates)
 
     @contextmanager

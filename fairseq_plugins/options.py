@@ -37,6 +37,9 @@ class MaskOptions(FairseqDataclass):
     )
     keep_of: str = _option("", "another keep for some kinds of tensors: NAME=RATIO,...; names", KINDS)
     mask_rule: str = _option("edge_popup", "how scores become a mask", RULES)
+    rule_of: str = _option(
+        "", "another rule for some kinds of tensors, with its default options: NAME=RULE,...; names", KINDS
+    )
     mask_options: str = _option("", "the rule's own options: NAME=VALUE,...; a list of numbers as 0.3/0.1")
     mask_rescale: str = _option("none", "scale effective weights by all over kept weights of each", RESCALES)
     frozen_dropped: float = _option(0.0, "fraction of each tensor's weights that is dropped for good, by seed")
@@ -130,27 +133,58 @@ def mask_config(args: Namespace) -> MaskConfig:
         drop=args.frozen_dropped,
         lock=args.frozen_locked,
     )
-    for flag, text, setting in (("--keep-of", args.keep_of, "keep"), ("--scale-of", args.scale_of, "scale")):
-        for kind, number in by_kind(flag, text).items():
-            changed: dict[str, Any] = {setting: number}
-            try:
-                replace(config, **changed)
-            except ValueError as error:
-                raise ValueError(f"{flag} {kind}={number:g}: {error}") from None
+    for kind in KINDS:
+        of_kind(args, config, kind)
     return config
 
 
-def by_kind(flag: str, text: str) -> dict[str, float]:
-    """``NAME=NUMBER,...`` as numbers by kind of tensor. Raises ``ValueError``, which names ``flag``, for other text."""
-    found: dict[str, float] = {}
+def of_kind(args: Namespace, config: MaskConfig, kind: str) -> MaskConfig:
+    """``config`` with what ``--rule-of``, ``--keep-of`` and ``--scale-of`` change of it for tensors of a kind.
+
+    Raises ``ValueError``, which names the flag, for a value that cannot be.
+    """
+    for flag, text, change in (
+        ("--rule-of", args.rule_of, _with_rule),
+        ("--keep-of", args.keep_of, _with_keep),
+        ("--scale-of", args.scale_of, _with_scale),
+    ):
+        value = by_kind(flag, text).get(kind)
+        if value is None:
+            continue
+        try:
+            config = change(config, value)
+        except ValueError as error:
+            raise ValueError(f"{flag} {kind}={value}: {error}") from None
+    return config
+
+
+def _with_rule(config: MaskConfig, rule: str) -> MaskConfig:
+    return config if rule == config.rule else replace(config, rule=rule, options=(), keep=None)
+
+
+def _with_keep(config: MaskConfig, keep: str) -> MaskConfig:
+    return replace(config, keep=_number(keep))
+
+
+def _with_scale(config: MaskConfig, scale: str) -> MaskConfig:
+    return replace(config, scale=config.scale * _number(scale))
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number") from None
+
+
+def by_kind(flag: str, text: str) -> dict[str, str]:
+    """``NAME=VALUE,...`` as values by kind of tensor. Raises ``ValueError``, which names ``flag``, for other text."""
+    found: dict[str, str] = {}
     for part in filter(None, text.split(",")):
         kind, _, value = part.partition("=")
         if kind not in KINDS or kind in found:
-            raise ValueError(f"{flag} {text}: must be NAME=NUMBER,..., each name once, of: {', '.join(KINDS)}")
-        try:
-            found[kind] = float(value)
-        except ValueError:
-            raise ValueError(f"{flag} {text}: {value!r} is not a number") from None
+            raise ValueError(f"{flag} {text}: must be NAME=VALUE,..., each name once, of: {', '.join(KINDS)}")
+        found[kind] = value
     return found
 
 
@@ -183,7 +217,6 @@ def configure(args: Namespace, config: MaskConfig, tied_output: bool) -> Configu
 
     ``tied_output``: the output projection is the decoder's embedding, and follows it.
     """
-    keeps, scales = by_kind("--keep-of", args.keep_of), by_kind("--scale-of", args.scale_of)
     attention = config
     if args.attention_init != "same":
         init = "xavier_uniform" if args.attention_init == "paper" else args.attention_init
@@ -195,8 +228,7 @@ def configure(args: Namespace, config: MaskConfig, tied_output: bool) -> Configu
             kind = "embed_tokens"
         if chosen is None or chosen.init == EXISTING:
             return chosen
-        scale = chosen.scale * scales.get(kind, 1.0)
-        return replace(chosen, scale=scale, keep=keeps.get(kind, chosen.keep))
+        return of_kind(args, chosen, kind)
 
     def standard(name: str) -> "MaskConfig | None":
         path = name.split(".")

@@ -10,8 +10,9 @@ from fairseq import options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
 from fairseq_plugins.distillation import DistilledCrossEntropyCriterion
+from fairseq_plugins.hidden import distance, layer_outputs
 
-from .running import load_model, load_state, train, train_arguments
+from .running import batch, load_model, load_state, train, train_arguments
 
 DISTILLED = ["--criterion", "distilled_cross_entropy", "--teacher"]
 PAD = 1
@@ -94,6 +95,44 @@ def test_a_student_learns_from_a_teacher_and_does_not_keep_it(corpus: Path, tmp_
     load_model(student)  # without its teacher
 
 
+def test_distance_by_hand() -> None:
+    # Normed, (0, 2) is (-1, 1) and (6, 4) is (1, -1): squares of 4, or 0 where equal. The third position is padding.
+    own = torch.tensor([[[0.0, 2.0]], [[6.0, 4.0]], [[1.0, 0.0]]])
+    theirs = torch.tensor([[[10.0, 30.0]], [[4.0, 6.0]], [[0.0, 1.0]]])
+    mask = torch.tensor([[True, True, False]])
+    torch.testing.assert_close(distance([own], [theirs], [mask]), torch.tensor(2.0), rtol=1e-4, atol=0)
+    torch.testing.assert_close(distance([own, own], [theirs, own], [mask, mask]), torch.tensor(1.0), rtol=1e-4, atol=0)
+
+
+def test_layers_are_drawn_to_the_teacher_s_until_an_update(corpus: Path, tmp_path: Path) -> None:
+    twin = train(corpus, tmp_path / "twin", "--dense", "--twin", updates=40)
+    flags = [*DISTILLED, str(twin), "--scores-from", str(twin), "--mask-rule", "sign", "--lr", "1e-3"]
+    teacher = load_model(twin)
+
+    def apart(*others: str, updates: int) -> float:
+        model = load_model(
+            train(corpus, tmp_path / "-".join([*others, str(updates)]), *flags, *others, updates=updates)
+        )
+        with torch.no_grad(), layer_outputs(model) as own:
+            model(**batch())
+        with torch.no_grad(), layer_outputs(teacher) as theirs:
+            teacher(**batch())
+        assert [states.shape for states in own] == [(5, 2, 16)] * 2 + [(4, 2, 16)] * 2
+        full = [torch.ones(2, states.shape[0], dtype=torch.bool) for states in own]
+        return float(distance(own, theirs, full))
+
+    assert apart("--hidden-weight", "30", updates=20) < 0.97 * apart(updates=20)
+    never = apart("--hidden-weight", "30", "--hidden-updates", "1", updates=1)
+    assert never == apart("--hidden-weight", "30", "--hidden-updates", "5", updates=1) != apart(updates=1)
+
+
+def test_layers_of_another_number_are_refused(corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    twin = train(corpus, tmp_path / "twin", "--dense", "--encoder-layers", "3", updates=1)
+    with pytest.raises(SystemExit):
+        train(corpus, tmp_path / "run", *DISTILLED, str(twin), "--hidden-weight", "1")
+    assert "has layers of another number or width" in capfd.readouterr().err
+
+
 def test_loading_a_teacher_leaves_validation_and_chance_alone(corpus: Path, tmp_path: Path) -> None:
     teacher = train(corpus, tmp_path / "teacher", updates=1)
     flags = ["--eval-bleu", "--eval-bleu-args", "{}", *DISTILLED, str(teacher)]
@@ -111,6 +150,7 @@ def test_bad_teachers_are_named(
     corpus: Path, checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for flags, expected in (
+        ([*DISTILLED, "none.pt", "--hidden-weight", "-1"], "--hidden-weight -1.0: choose 0 or a positive number"),
         (["--criterion", "distilled_cross_entropy"], "needs --teacher CHECKPOINT"),
         ([*DISTILLED, "none.pt"], "--teacher none.pt: no such checkpoint"),
         ([*DISTILLED, str(checkpoint)], "not a model with the dictionaries of this data: "),

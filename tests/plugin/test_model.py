@@ -158,6 +158,18 @@ def test_keep_and_scale_of_some_kinds(corpus: Path) -> None:
         torch.testing.assert_close(weight, (3 if kind == "fc2" else 1) * expected)
 
 
+def test_rules_of_some_kinds(corpus: Path) -> None:
+    flags = ["--rule-of", "embed_tokens=signed,fc1=sign", "--keep-of", "embed_tokens=0.6,fc2=0.25"]
+    model = build(corpus, *flags, "--mask-options", "ramp=7", "--keep", "0.4")
+    for name, module in masked_modules(model):
+        kind = name.rpartition(".")[2]
+        rule = {"embed_tokens": "signed", "output_projection": "signed", "fc1": "sign"}.get(kind, "edge_popup")
+        keep = {"signed": 0.6, "sign": 1.0}.get(rule, 0.25 if kind == "fc2" else 0.4)
+        mask, config = masked_weight(module).mask(scores_of(module).detach()), masked_weight(module).config
+        assert int((mask != 0).sum()) == round(keep * mask.numel())
+        assert (config.rule, dict(config.options)) == (rule, {"ramp": 7} if rule == "edge_popup" else {})
+
+
 @pytest.mark.parametrize("norm", [[], ["--decoder-normalize-before"]], ids=["post-norm", "pre-norm"])
 def test_scaled_logits(norm: list[str], corpus: Path) -> None:
     plain, scaled = (build(corpus, *norm, *flags).eval() for flags in ([], ["--logit-scale", "2"]))
