@@ -47,6 +47,12 @@ class Row:
 ROWS: dict[str, Row] = {
     "edge_popup": Row("top k of \\|s\\|; g w sign(s)", "[Ramanujan 2019](https://arxiv.org/abs/1911.13299)", "keep"),
     "topk": Row("top k of s; g w", "straight through", "keep", "--mask-rule topk"),
+    "sign": Row(
+        "sign(s), nothing dropped; g w",
+        "[Ivan & Florian 2020](https://arxiv.org/abs/2006.16627)",
+        "",
+        "--mask-rule sign",
+    ),
     "signed": Row(
         "sign(s) at top k of \\|s\\|; g w",
         "[Koster 2022](https://arxiv.org/abs/2201.13361)",

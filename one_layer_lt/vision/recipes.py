@@ -19,6 +19,7 @@ class Recipe:
     data: a data set. model, width, affine, binary: the network (``models.build``).
     rule, keep, options (``NAME=VALUE,...``), init, scale_fan, share, score_init, rescale, seed: of ``MaskConfig``.
     dense: train the weights instead, the baseline.
+    scores_from: the folder of a dense run of the same network, which masks imitate to start from (``project_``).
     epochs, batch (images an update), accumulate (parts that a batch is computed in).
     optimizer, lr (its peak, then down along a cosine), warmup (epochs), momentum, decay (of weights or scores).
     smoothing: of labels. flip, padding: augmentation (mirrored at random; shifted by up to so many pixels).
@@ -31,6 +32,7 @@ class Recipe:
     affine: bool = False
     binary: bool = False
     dense: bool = False
+    scores_from: Optional[str] = None
     rule: str = "edge_popup"
     keep: Optional[float] = None
     options: str = ""
@@ -72,6 +74,8 @@ class Recipe:
         for name in ("momentum", "smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}")
+        if self.dense and self.scores_from:
+            raise ValueError(f"scores_from {self.scores_from}: goes with masks, not with dense")
         self.mask_config()
 
     def mask_config(self) -> MaskConfig:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -25,6 +25,7 @@ from torch.nn import functional
 from ..convert import advance_, mask_
 from ..parametrization import cached_weights
 from ..precision import bf16_or_warn
+from ..projection import project_
 from .data import DataSet, Split, augment
 from .models import build
 from .recipes import Recipe
@@ -83,7 +84,20 @@ def new_model(recipe: Recipe, data: DataSet) -> nn.Module:
     )
     if not recipe.dense:
         mask_(model, recipe.mask_config(), trainable=_affine(model))
+        if recipe.scores_from:
+            _imitate_(model, Path(recipe.scores_from))
     return model
+
+
+def _imitate_(model: nn.Module, run: Path) -> None:
+    state = _load(run / CHECKPOINT)
+    if not state["recipe"].get("dense"):
+        raise ValueError(f"scores_from {run}: not a dense run")
+    try:
+        found = project_(model, state["model"])
+    except ValueError as error:
+        raise ValueError(f"scores_from {run}: not a run of this network: {error}") from None
+    logger.info("masks imitate %s: mean cosine %.3f", run, sum(each.cosine for each in found.values()) / len(found))
 
 
 def _affine(model: nn.Module) -> list[str]:
@@ -234,7 +248,8 @@ def train(
 def load_run(run: Path, data: DataSet) -> Trainer:
     """The trained model of a run. Raises ``ValueError`` or ``OSError`` where there is none that fits."""
     state = _load(run / CHECKPOINT)
-    trainer = Trainer(Recipe(**state["recipe"]), data, World(), _CPU)
+    recipe = replace(Recipe(**state["recipe"]), scores_from=None)  # its scores are there already
+    trainer = Trainer(recipe, data, World(), _CPU)
     trainer.load(state)
     return trainer
 

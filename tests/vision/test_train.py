@@ -74,6 +74,27 @@ def test_it_learns_by_masks_alone(data: DataSet, tmp_path: Path) -> None:
     assert [line["epoch"] for line in metrics] == [1, 2, 3, 4, 5, 6]
 
 
+def test_masks_that_start_from_a_dense_run(data: DataSet, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    dense = replace(TINY, dense=True)
+    train(dense, data, tmp_path / "dense")
+    recipe = replace(TINY, rule="sign", epochs=1, lr=0.01, scores_from=str(tmp_path / "dense"))
+    target = load_run(tmp_path / "dense", data).model
+    for name, module in masked_modules(new_model(recipe, data)):
+        assert torch.equal(module.weight.sign(), torch.where(target.get_submodule(name).weight < 0, -1.0, 1.0))
+    last = train(recipe, data, tmp_path / "signs")
+    assert last["accuracy"] > train(replace(recipe, scores_from=None), data, tmp_path / "alone")["accuracy"]
+    for wrong, message in (
+        (replace(recipe, scores_from=str(tmp_path / "signs")), "not a dense run"),
+        (replace(recipe, width=0.2), "not a run of this network"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            new_model(wrong, data)
+    with pytest.raises(ValueError, match="goes with masks"):
+        replace(dense, scores_from="x")
+    (tmp_path / "dense" / CHECKPOINT).unlink()
+    assert load_run(tmp_path / "signs", data).accuracy(data.test) == last["accuracy"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_and_resumed_equals_uninterrupted(
     kind: str, data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
