@@ -100,7 +100,7 @@ class MaskConfig:
     @property
     def is_global(self) -> bool:
         """Whether the scores of all tensors are ranked together."""
-        return dict(self.options).get("scope") == "global"
+        return self.new_rule().is_global
 
     @property
     def weight_scale(self) -> float:

@@ -6,59 +6,71 @@ import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Callable, cast
+from typing import Callable
 
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
 
 from .config import MaskConfig
 from .layout import Layout
-from .parametrization import MaskedWeight, initial_scores
-from .rules import RULES, Member
-from .rules.iterand import IteRand
+from .maskable import WEIGHT, Place, maskable_places, parametrized_places
+from .parametrization import MaskedWeight, initial_scores, masked_at
+from .rules import Member
 from .scope import Together
 from .sharing import MASK_TOO, share_key, share_period
 from .weights import EXISTING, SharedWeight
 
 logger = logging.getLogger(__name__)
 
-MASKABLE = (nn.Linear, nn.Embedding, nn.Conv2d)
 Configure = Callable[[str, nn.Module], "MaskConfig | None"]
+_NAMED = 5  # tensors in a warning
 
 
 @dataclass
 class _Group:
-    """Modules that use one weight tensor: usually one module, more when tied."""
+    """Places that use one weight tensor: usually one, more when tied."""
 
     name: str
     config: MaskConfig
-    modules: list[nn.Module]
+    places: list[Place]
+
+    @property
+    def weight(self) -> nn.Parameter:
+        return self.places[0].original
 
 
 def mask_(
     model: nn.Module,
-    config: MaskConfig,
+    config: MaskConfig | None = None,
     *,
     configure: Configure | None = None,
     trainable: Collection[str] = (),
 ) -> nn.Module:
-    """Convert every ``nn.Linear``, ``nn.Embedding`` and ``nn.Conv2d`` of ``model`` in place, and return it.
+    """Convert the weights of ``model`` in place, and return it.
 
-    Each weight becomes ``mask(scores) * random_weight``; the scores are the parameter
-    ``parametrizations.weight.original``, of the weight's shape. Biases of converted modules become zero, unless the
-    weights are ``existing`` ones. Afterwards only scores are trainable, and those other parameters whose full name
-    matches a shell-style pattern in ``trainable``. Modules whose weights are tied stay tied.
+    Converted are those of linear and bilinear layers, embeddings, convolutions of any dimension, attention
+    (``nn.MultiheadAttention``) and recurrent layers: ``maskable.MASKABLE``, to which classes of one's own may be added.
+    Each becomes ``mask(scores) * random_weight``; the scores are the parameter ``parametrizations.weight.original`` (or
+    another name than ``weight``, where the module has), of the weight's shape. Biases of converted modules become zero,
+    unless the weights are ``existing`` ones. Afterwards only scores are trainable, and those other parameters whose
+    full name matches a shell-style pattern in ``trainable``. Modules whose weights are tied stay tied. One warning
+    names the matrices that stay dense because their modules are of no known class.
 
-    configure: ``(name, module) -> MaskConfig`` for that module, or None to leave it as it is; default: ``config``
-        for all.
+    config: for all modules; or configure: ``(name, module) -> MaskConfig`` for that module, or None to leave it as it
+        is.
 
-    Raises ``ValueError``, before anything has changed, when nothing would be converted, a weight is already masked,
-    tied modules are configured differently, a weight does not divide into the tiles asked for, or a pattern of
-    ``trainable`` matches no parameter that stays dense.
+    The fan of a random weight is that of its shape (out, in, *kernel), as torch's own initialisations have it, for
+    transposed convolutions, too.
+
+    Raises ``ValueError``, before anything has changed, when not just one of config and configure is given, nothing
+    would be converted, a weight is already parametrized or has no shape yet, tied modules are configured differently,
+    a weight does not divide into the tiles asked for, or a pattern of ``trainable`` matches no parameter that stays
+    dense.
     """
-    groups = _plan(model, config, configure)
-    masked = [module.get_parameter("weight") for group in groups for module in group.modules]
+    if (config is None) == (configure is None):
+        raise ValueError("give mask_ either a config for all modules, or configure, which gives each module its own")
+    groups = _plan(model, configure or (lambda name, module: config))
+    masked = [place.original for group in groups for place in group.places]
     trained = _matching(model, trainable, besides=masked)
 
     shared: dict[tuple[object, ...], SharedWeight] = {}
@@ -66,7 +78,8 @@ def mask_(
     for group in groups:
         _convert(group, shared, together)
 
-    trained |= {scores_of(module) for _, module in masked_modules(model)}
+    _warn_of_the_rest(model, trained)
+    trained |= {place.original for place in masked_places(model)}
     for parameter in model.parameters():
         parameter.requires_grad_(parameter in trained)
     logger.info("masked %d tensors over %d random weights", len(groups), len(shared))
@@ -79,29 +92,18 @@ def fold_(model: nn.Module) -> nn.Module:
     A model without masked weights is returned as it is.
     """
     folded: dict[nn.Parameter, nn.Parameter] = {}
-    found = list(masked_modules(model))
-    for _, module in found:
-        masked_weight(module).forget_all()
+    found = [(place, place.original) for place in masked_places(model)]
+    for place, _ in found:
+        masked_at(place).forget_all()
     with torch.no_grad():
-        for _, module in found:
-            scores = scores_of(module)
+        for place, scores in found:
             if scores not in folded:
-                value = masked_weight(module).effective(scores, training=False)
+                value = masked_at(place).effective(scores, training=False)
                 folded[scores] = nn.Parameter(value, requires_grad=False)
-    for _, module in found:
-        scores = scores_of(module)
-        unparametrize_(module)
-        module.weight = folded[scores]
+    for place, scores in found:
+        place.unparametrize_()
+        place.put(folded[scores])
     return model
-
-
-def unparametrize_(module: nn.Module) -> None:
-    """torch's own way to remove a parametrization takes it from the copies of a module, too: they share a class."""
-    if list(cast(nn.ModuleDict, module.parametrizations)) != ["weight"]:
-        parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
-        return
-    del module.parametrizations
-    module.__class__ = type(module).__bases__[0]
 
 
 def advance_(model: nn.Module, update: int) -> None:
@@ -110,8 +112,8 @@ def advance_(model: nn.Module, update: int) -> None:
     fairseq's trainer does so by itself. A second call for the same update does nothing.
     """
     members: dict[tuple[object, ...], dict[nn.Parameter, Member]] = {}
-    for _, module in masked_modules(model):
-        masked, scores = masked_weight(module), scores_of(module)
+    for place in masked_places(model):
+        masked, scores = masked_at(place), place.original
         masked.rule.at.update = update
         if masked.rule.at.advanced != update:
             kind = (masked.config.rule, masked.config.keep, masked.config.options)
@@ -123,51 +125,56 @@ def advance_(model: nn.Module, update: int) -> None:
             masked.rule.at.advanced = update
 
 
+def masked_places(model: nn.Module) -> Iterator[Place]:
+    """Every masked tensor of ``model``, tied ones each time; its ``original`` is the scores."""
+    return parametrized_places(model, MaskedWeight)
+
+
 def masked_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """``(name, module)`` of every module whose weight is masked, tied modules included."""
-    for name, module in model.named_modules():
-        if _is_masked(module):
-            yield name, module
+    """``(name, module)`` of every module with a masked tensor, tied modules included."""
+    seen: set[str] = set()
+    for place in masked_places(model):
+        if place.module_name not in seen:
+            seen.add(place.module_name)
+            yield place.module_name, place.module
 
 
-def masked_weight(module: nn.Module) -> MaskedWeight:
-    """The parametrization of a masked module."""
-    return cast(MaskedWeight, module.get_submodule("parametrizations.weight.0"))
+def masked_weight(module: nn.Module, tensor: str = WEIGHT) -> MaskedWeight:
+    """The parametrization of a masked tensor of a module."""
+    return masked_at(Place("", module, tensor))
 
 
-def scores_of(module: nn.Module) -> nn.Parameter:
-    """The trained scores of a masked module: a parameter of its weight's shape."""
-    return module.get_parameter("parametrizations.weight.original")
+def scores_of(module: nn.Module, tensor: str = WEIGHT) -> nn.Parameter:
+    """The trained scores behind a masked tensor of a module: a parameter of its shape."""
+    return module.get_parameter(f"parametrizations.{tensor}.original")
 
 
-def _is_masked(module: nn.Module) -> bool:
-    return parametrize.is_parametrized(module, "weight") and isinstance(masked_weight(module), MaskedWeight)
-
-
-def _plan(model: nn.Module, config: MaskConfig, configure: Configure | None) -> list[_Group]:
+def _plan(model: nn.Module, configure: Configure) -> list[_Group]:
     groups: dict[nn.Parameter, _Group] = {}
-    for name, module in model.named_modules():
-        if not isinstance(module, MASKABLE):
-            continue
-        chosen = config if configure is None else configure(name, module)
+    for place in maskable_places(model):
+        chosen = configure(place.module_name, place.module)
         if chosen is None:
             continue
-        if parametrize.is_parametrized(module, "weight"):
-            raise ValueError(f"{name}.weight is already parametrized; mask_ a model once, and fold_ it first")
-        group = groups.setdefault(module.get_parameter("weight"), _Group(name, chosen, []))
+        if place.is_parametrized:
+            raise ValueError(f"{place.path} is already parametrized; mask_ a model once, and fold_ it first")
+        group = groups.setdefault(place.original, _Group(place.name, chosen, []))
         if chosen != group.config:
-            raise ValueError(f"{name} and {group.name} are tied: configure both alike")
-        group.modules.append(module)
+            raise ValueError(f"{place.module_name} and {group.places[0].module_name} are tied: configure both alike")
+        group.places.append(place)
     if not groups:
-        raise ValueError("nothing to mask: the model has no Linear, Embedding or Conv2d that was selected")
+        raise ValueError(
+            "nothing to mask: the model has no Linear, Embedding, convolution or the like that was selected"
+        )
     for parameter, group in groups.items():
         Layout(group.config, tuple(parameter.shape), group.name)  # raises for a weight that it does not fit
     for name, module in model.named_modules():
         for attribute, parameter in module.named_parameters(recurse=False):
             tied = groups.get(parameter)
-            if tied and (attribute != "weight" or module not in tied.modules):
-                raise ValueError(f"{name}.{attribute} is tied to {tied.name}.weight: it would stay dense and trained")
-    return _merged(groups)
+            if tied and not any(place.module is module and place.tensor == attribute for place in tied.places):
+                raise ValueError(
+                    f"{name}.{attribute} is tied to {tied.places[0].path}: it would stay dense and trained"
+                )
+    return list(_merged(groups))
 
 
 def _merged(groups: dict[nn.Parameter, _Group]) -> list[_Group]:
@@ -178,10 +185,28 @@ def _merged(groups: dict[nn.Parameter, _Group]) -> list[_Group]:
         if group.config.share == MASK_TOO:
             key = (share_key(group.name, tuple(parameter.shape), MASK_TOO), group.config)
         if key in merged:
-            merged[key].modules.extend(group.modules)
+            merged[key].places.extend(group.places)
         else:
             merged[key] = group
     return list(merged.values())
+
+
+def _warn_of_the_rest(model: nn.Module, trained: Collection[nn.Parameter]) -> None:
+    """Name the matrices that nobody masks, trains or has chosen to leave."""
+    known = {parameter for place in maskable_places(model) for parameter in [place.original]}
+    rest = [
+        f"{name} {tuple(parameter.shape)}"
+        for name, parameter in model.named_parameters()
+        if parameter.dim() > 1 and parameter not in known and parameter not in trained
+    ]
+    if rest:
+        more = f" and {len(rest) - _NAMED} more" if len(rest) > _NAMED else ""
+        logger.warning(
+            "mask_ leaves %s%s dense and frozen as they are: name them in trainable, or add their class to "
+            "one_layer_lt.maskable.MASKABLE",
+            ", ".join(rest[:_NAMED]),
+            more,
+        )
 
 
 def _matching(model: nn.Module, patterns: Collection[str], besides: list[nn.Parameter]) -> set[nn.Parameter]:
@@ -199,13 +224,13 @@ def _matching(model: nn.Module, patterns: Collection[str], besides: list[nn.Para
 def _convert(
     group: _Group, shared: dict[tuple[object, ...], SharedWeight], together: dict[tuple[object, ...], Together]
 ) -> None:
-    weight = group.modules[0].get_parameter("weight")
+    weight = group.weight
     config, shape = group.config, tuple(weight.shape)
     if config.init == EXISTING:
         frozen = shared[group.name,] = SharedWeight.of(weight, name=group.name)
     else:
         name = share_key(group.name, shape, config.share)
-        redrawn = issubclass(RULES[config.rule], IteRand)
+        redrawn = config.new_rule().redraws
         key = (name, shape, config.seed, config.init, config.weight_scale, redrawn, weight.dtype, weight.device)
         if key not in shared:
             shared[key] = SharedWeight(
@@ -220,12 +245,13 @@ def _convert(
         frozen = shared[key]
     masked = MaskedWeight(frozen, config, group.name)
     scores = nn.Parameter(initial_scores(shape, config, group.name).to(weight))
-    for module in group.modules:
-        module.weight = scores
-        parametrize.register_parametrization(module, "weight", masked, unsafe=True)
-        bias = getattr(module, "bias", None)
-        if isinstance(bias, nn.Parameter) and config.init != EXISTING:
-            nn.init.zeros_(bias)
+    for place in group.places:
+        place.put(scores)
+        place.parametrize_(masked)
+        if config.init != EXISTING:
+            for attribute, bias in place.module.named_parameters(recurse=False):
+                if "bias" in attribute and bias.dim() == 1:
+                    nn.init.zeros_(bias)
     if config.is_global:
         ranked = (config.rule, config.keep, config.options)
-        together.setdefault(ranked, Together()).add(masked, group.modules[0])
+        together.setdefault(ranked, Together()).add(masked, group.places[0])

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Callable
+from typing import Any, Callable, cast
 
 import torch
 from torch import Tensor, nn
 
 from .config import MaskConfig
 from .layout import Layout, tile_shape
+from .maskable import Place
 from .rules.straight_through import covered, effective_weight
 from .scope import Together
 from .weights import SharedWeight, draw_uniform, fans
@@ -120,6 +121,11 @@ class MaskedWeight(nn.Module):
     def extra_repr(self) -> str:
         keep = "" if self.config.keep is None else f", keep={self.config.keep}"
         return f"rule={self.config.rule!r}{keep}"
+
+
+def masked_at(place: Place) -> MaskedWeight:
+    """The parametrization of a masked tensor."""
+    return cast(MaskedWeight, place.parametrization)
 
 
 def initial_scores(shape: tuple[int, ...], config: MaskConfig, name: str) -> Tensor:

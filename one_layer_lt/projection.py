@@ -10,8 +10,8 @@ from typing import Union
 import torch
 from torch import Tensor, nn
 
-from .convert import masked_modules, masked_weight, scores_of
-from .parametrization import MaskedWeight
+from .convert import masked_places
+from .parametrization import MaskedWeight, masked_at
 from .weights import fans
 
 Dense = Union[nn.Module, Mapping[str, Tensor]]
@@ -52,13 +52,14 @@ class _Group:
 def project_(model: nn.Module, dense: Dense) -> dict[str, Projection]:
     """Set the scores of a masked model, in place, so that each mask imitates a dense weight as well as its rule can.
 
-    dense: a model of the same architecture, or its state dict: for a masked module ``name`` its ``name.weight``, of the
-    same shape, is what is imitated. Each rule has a closed form (``MaskRule.project``) that maximises the cosine
+    dense: a model of the same architecture, or its state dict: each masked tensor imitates the dense one of its name,
+    and of its shape. Each rule has a closed form (``MaskRule.project``) that maximises the cosine
     between effective and dense weight; their ratio is left to ``Projection.factor``, by which ``MaskConfig.scale`` may
     be multiplied. Where modules share a mask it imitates the sum of their weights; tensors that are ranked together
     are imitated together.
 
-    Returns what came of each masked tensor, by the name of its (first) module. Raises ``ValueError``, before anything
+    Returns what came of each masked tensor, by the name of its (first) module, or the tensor's
+    own where that is not ``weight``. Raises ``ValueError``, before anything
     has changed, where nothing is masked, a weight is missing, not finite or of another shape, or a rule has no such
     form.
     """
@@ -77,8 +78,8 @@ def project_(model: nn.Module, dense: Dense) -> dict[str, Projection]:
 def _groups(model: nn.Module, dense: Dense) -> list[_Group]:
     weights = dense.state_dict() if isinstance(dense, nn.Module) else dense
     groups: dict[nn.Parameter, _Group] = {}
-    for name, module in masked_modules(model):
-        masked, scores, full = masked_weight(module), scores_of(module), f"{name}.weight" if name else "weight"
+    for place in masked_places(model):
+        name, full, masked, scores = place.name, place.path, masked_at(place), place.original
         target = weights.get(full)
         if target is None:
             raise ValueError(f"{full}: the dense model has no such weight")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from .rules import RankedRule
+from .maskable import Place
 
 if TYPE_CHECKING:
     from .parametrization import MaskedWeight
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 class Together:
     """The masks of several tensors under one keep ratio, found at once and kept until scores may have changed.
 
-    ``members``: (masked weight, the module whose parameter holds its scores).
+    ``members``: (masked weight, the place whose parameter is its scores).
     """
 
     def __init__(self) -> None:
-        self.members: list[tuple[MaskedWeight, nn.Module]] = []
+        self.members: list[tuple[MaskedWeight, Place]] = []
         self._masks: dict[str, Tensor] = {}
         self._key: tuple[object, ...] | None = None
 
-    def add(self, masked: MaskedWeight, module: nn.Module) -> None:
+    def add(self, masked: MaskedWeight, place: Place) -> None:
         """Rank the tensor with the others."""
         masked.together = self
-        self.members.append((masked, module))
+        self.members.append((masked, place))
 
     def mask(self, masked: MaskedWeight, training: bool) -> Tensor:
         """The mask of one member, in the shape of its scores: a new tensor."""
-        rule = cast(RankedRule, masked.rule)
+        rule = masked.rule
         key = (training, rule.at.update if training else None, *self.version())
         if key != self._key or masked.name not in self._masks:
             found = rule.selected_together(self._scores(), training)
@@ -47,7 +47,7 @@ class Together:
         return [(scores.data_ptr(), scores._version, scores.dtype) for scores in self._scores()]
 
     def _scores(self) -> list[Tensor]:
-        return [module.get_parameter("parametrizations.weight.original") for _, module in self.members]
+        return [place.original for _, place in self.members]
 
     def forget(self) -> None:
         """Find the masks anew: optimisers may change scores without a trace."""

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import nn
 
-from .convert import masked_modules, masked_weight, scores_of
+from .convert import masked_places
+from .parametrization import masked_at
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A tensor of a model. kind: ``masked``, ``trained`` or ``frozen``."""
+
+    name: str
+    shape: tuple[int, ...]
+    kind: str
+    numbers: int
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Numbers of a masked model; tied tensors count once.
+    """Numbers of a masked model; tied tensors count once. Printed, it is a table.
 
     random_weights: frozen random matrices. random_numbers: numbers in them.
     masks: masked tensors. scores: scores in them, one a weight.
-    trained: trainable numbers that are not scores.
+    trained: trainable numbers that are not scores. frozen: numbers of parameters that are neither.
+    tensors: each masked tensor and each other parameter.
     """
 
     random_weights: int
@@ -23,18 +36,38 @@ class Summary:
     masks: int
     scores: int
     trained: int
+    frozen: int
+    tensors: tuple[Counted, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{each.kind:8}{each.numbers:>14,}  {each.name} {list(each.shape)}" for each in self.tensors]
+        lines.append(
+            f"{self.random_weights} random weights of {self.random_numbers:,} numbers; {self.scores:,} scores in "
+            f"{self.masks} masks; {self.trained:,} other numbers trained, {self.frozen:,} frozen"
+        )
+        return "\n".join(lines)
 
 
 def summarize(model: nn.Module) -> Summary:
-    """Count random weights, masks, scores and other trained numbers of ``model``."""
-    modules = [module for _, module in masked_modules(model)]
-    shared = {id(masked_weight(module).shared): masked_weight(module).shared.weight for module in modules}
-    scores = {id(scores_of(module)): scores_of(module) for module in modules}
-    trained = [p for p in model.parameters() if p.requires_grad and id(p) not in scores]
+    """Count random weights, masks, scores, and other trained and frozen numbers of ``model``."""
+    places = list(masked_places(model))
+    shared = {id(masked_at(place).shared): masked_at(place).shared.weight for place in places}
+    scores = {id(place.original): place.original for place in places}
+    tensors = tuple(_tensors(model))
+    numbers = {kind: sum(each.numbers for each in tensors if each.kind == kind) for kind in ("trained", "frozen")}
     return Summary(
         random_weights=len(shared),
         random_numbers=sum(weight.numel() for weight in shared.values()),
         masks=len(scores),
         scores=sum(tensor.numel() for tensor in scores.values()),
-        trained=sum(parameter.numel() for parameter in trained),
+        **numbers,
+        tensors=tensors,
     )
+
+
+def _tensors(model: nn.Module) -> Iterator[Counted]:
+    masked = {id(place.original): place for place in reversed(list(masked_places(model)))}
+    for name, parameter in model.named_parameters():
+        place = masked.get(id(parameter))
+        kind = "masked" if place else "trained" if parameter.requires_grad else "frozen"
+        yield Counted(place.path if place else name, tuple(parameter.shape), kind, parameter.numel())

@@ -49,6 +49,7 @@ class MaskRule(ABC):
     """
 
     planes: ClassVar[int] = 1  # a mask's values in a ticket: a bit a weight, then a bit for each 1 of the plane before
+    redraws: ClassVar[bool] = False  # whether random weights are drawn again as training goes on
     weight_scale: ClassVar[float] = 1.0  # a factor on the random weights that the rule's masks suit
     at: Context = field(default_factory=Context, init=False, repr=False, compare=False)
 
@@ -76,6 +77,11 @@ class MaskRule(ABC):
         """A factor of the whole tensor that the effective weight takes: float32, shape (); None for none."""
         return None
 
+    @classmethod
+    def has_scale(cls) -> bool:
+        """Whether ``scale`` gives masks a factor, which tickets then hold."""
+        return cls.scale is not MaskRule.scale
+
     def times_slope_(self, grad: Tensor, scores: Tensor) -> Tensor:
         """``grad``, the gradient of the mask, times the slope that the rule gives it in ``scores``; may overwrite."""
         return grad
@@ -93,6 +99,15 @@ class MaskRule(ABC):
         two tensors free: what counts is the cosine. Raises ``ValueError`` where the rule has none.
         """
         raise ValueError(f"the rule {type(self).__name__} does not say how to imitate a dense weight (its `project`)")
+
+    @property
+    def is_global(self) -> bool:
+        """Whether the scores of all tensors are ranked together, by ``selected_together``."""
+        return False
+
+    def selected_together(self, scores: Sequence[Tensor], training: bool) -> list[Tensor]:
+        """The masks of tensors that are ranked as one; only where the rule ``is_global``."""
+        raise NotImplementedError
 
     def kept(self, n: int) -> Optional[int]:
         """How many of ``n`` weights a mask keeps, where the rule promises a number."""

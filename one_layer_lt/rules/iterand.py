@@ -23,6 +23,7 @@ class IteRand(EdgePopup):
     """
 
     fusable = False
+    redraws = True
     period: int = 300
     fraction: float = 0.1
 

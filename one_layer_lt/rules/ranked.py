@@ -39,8 +39,12 @@ class RankedRule(MaskRule):
         check_option(self.scope in SCOPES, "scope", self.scope, f"one of {', '.join(SCOPES)}")
         check_option(self.ramp >= 0, "ramp", self.ramp, "at least 0 updates")
 
+    @property
+    def is_global(self) -> bool:
+        return self.scope == "global"
+
     def kept(self, n: int) -> int | None:
-        return None if self.scope == "global" else kept_count(self.keep, n)
+        return None if self.is_global else kept_count(self.keep, n)
 
     def mask(self, scores: Tensor) -> Tensor:
         return self.selected(scores, self.keep)
@@ -49,7 +53,7 @@ class RankedRule(MaskRule):
         return self.selected(scores, self.keep_now)
 
     def fused(self, training: bool) -> Fused | None:
-        if not self.fusable or self.scope == "global":
+        if not self.fusable or self.is_global:
             return None
         return Fused(self.keep_now if training else self.keep, self.magnitude)
 

@@ -21,7 +21,6 @@ from torch import Tensor
 
 from ..config import MaskConfig
 from ..rules import RULES
-from ..rules.biprop import BiProp
 from ..sharing import MASK_TOO
 from ..weights import EXISTING, INITS, MOST_DRAWS, SharedWeight
 from .parts import Contents, Mask, TicketError, WeightSpec
@@ -245,7 +244,7 @@ def _blank(entry: Any, weights: Sequence[WeightSpec], configs: Sequence[MaskConf
     also = tuple(_text(other, "a mask's name") for other in _list(entry.get("also", []), "a mask's other names"))
     if also and config.share != MASK_TOO:
         raise TicketError(f"the mask of {name} is of other modules too, though share is {config.share}")
-    if (scale is not None) != issubclass(RULES[config.rule], BiProp):
+    if (scale is not None) != RULES[config.rule].has_scale():
         raise TicketError(
             f"the mask of {name} has the scale {scale!r:.20}, which its rule {config.rule} does not go with"
         )

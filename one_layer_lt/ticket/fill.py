@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..convert import masked_modules, masked_weight, scores_of
-from ..parametrization import MaskedWeight
+from ..convert import masked_places
+from ..maskable import WEIGHT
+from ..parametrization import MaskedWeight, masked_at
 from ..sharing import MASK_TOO
 from ..weights import EXISTING, SharedWeight
 from .parts import Contents, Mask, TicketError, WeightSpec
@@ -31,8 +32,8 @@ def contents_of(
     stored is neither float32 nor a half of it.
     """
     groups: dict[nn.Parameter, list[tuple[str, MaskedWeight]]] = {}
-    for name, module in masked_modules(model):
-        groups.setdefault(scores_of(module), []).append((name, masked_weight(module)))
+    for place in masked_places(model):
+        groups.setdefault(place.original, []).append((place.name, masked_at(place)))
     if not groups:
         raise ValueError("nothing to save: the model has no masked weights")
     for users in groups.values():
@@ -82,10 +83,10 @@ def fill_(model: nn.Module, contents: Contents, pool: WeightPool | None = None) 
     """
     pool = WeightPool() if pool is None else pool  # an empty one is false
     slots = _slots(model)
-    masks = {_joined(mask.name, "weight"): mask for mask in contents.masks}
     first = {name: key for key, slot in slots.items() for name in slot.names}
+    masks = {_path(mask.name, first): mask for mask in contents.masks}
     for mask in contents.masks:
-        for name in (_joined(other, "weight") for other in mask.also):
+        for name in (_path(other, first) for other in mask.also):
             masks.setdefault(first.get(name, name), mask)
     _check(slots, masks, contents.dense)
     weights = {spec: contents.existing.get(spec) for spec in contents.weights}
@@ -190,7 +191,7 @@ def _spec(shared: SharedWeight, redraws: Tensor | None) -> WeightSpec:
 
 def _dense(model: nn.Module, scores: Collection[nn.Parameter]) -> Iterator[tuple[str, Tensor, bool]]:
     """(name, tensor, whether a ticket may leave it out) of all that is neither scores nor a random weight."""
-    frozen = {id(buffer) for _, module in masked_modules(model) for buffer in masked_weight(module).shared.buffers()}
+    frozen = {id(buffer) for place in masked_places(model) for buffer in masked_at(place).shared.buffers()}
     for name, slot in _slots(model).items():
         tensor = slot.tensor
         if tensor in scores or id(tensor) in frozen:
@@ -206,6 +207,11 @@ def _copied(name: str, tensor: Tensor) -> Tensor:
     if tensor.dtype not in _DENSE_TYPES:
         raise ValueError(f"{name} is {tensor.dtype}, and a ticket holds only {', '.join(map(str, _DENSE_TYPES))}")
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def _path(name: str, model: Collection[str]) -> str:
+    """The full name of the masked tensor that a ticket calls by its module's, or by its own where that is another."""
+    return name if name in model else _joined(name, WEIGHT)
 
 
 def _joined(module: str, attribute: str) -> str:

@@ -1,0 +1,133 @@
+"""Which tensors of which modules can be masked, and how a masked tensor is found again in its model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Union, cast
+
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+WEIGHT = "weight"
+
+# Type of a module, or the full name of one that need not be installed -> patterns of its tensors' names.
+MASKABLE: dict[Union[type[nn.Module], str], tuple[str, ...]] = {
+    nn.Linear: (WEIGHT,),
+    nn.Bilinear: (WEIGHT,),
+    nn.Embedding: (WEIGHT,),
+    nn.EmbeddingBag: (WEIGHT,),
+    nn.Conv1d: (WEIGHT,),
+    nn.Conv2d: (WEIGHT,),
+    nn.Conv3d: (WEIGHT,),
+    nn.ConvTranspose1d: (WEIGHT,),
+    nn.ConvTranspose2d: (WEIGHT,),
+    nn.ConvTranspose3d: (WEIGHT,),
+    nn.MultiheadAttention: ("*_proj_weight",),  # packed, or one each; its output projection is a Linear
+    nn.RNNBase: ("weight_*",),
+    nn.RNNCellBase: ("weight_*",),
+    "transformers.pytorch_utils.Conv1D": (WEIGHT,),
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tensor of a module in a model. module_name: "" for the model itself. tensor: the attribute's name."""
+
+    module_name: str
+    module: nn.Module
+    tensor: str = WEIGHT
+
+    @property
+    def name(self) -> str:
+        """What the tensor goes by: its module's name, and the attribute's where that is not ``weight``."""
+        return self.module_name if self.tensor == WEIGHT else self.path
+
+    @property
+    def path(self) -> str:
+        """The full name that the tensor has as a parameter of the unmasked model."""
+        return f"{self.module_name}.{self.tensor}" if self.module_name else self.tensor
+
+    @property
+    def value(self) -> Tensor:
+        """What the module computes with."""
+        return cast(Tensor, getattr(self.module, self.tensor))
+
+    @property
+    def original(self) -> nn.Parameter:
+        """The parameter behind it: itself, or the one that is parametrized."""
+        if self.is_parametrized:
+            return self.module.get_parameter(f"parametrizations.{self.tensor}.original")
+        return self.module.get_parameter(self.tensor)
+
+    @property
+    def is_parametrized(self) -> bool:
+        return parametrize.is_parametrized(self.module, self.tensor)
+
+    @property
+    def parametrization(self) -> nn.Module:
+        """The first parametrization of a parametrized tensor."""
+        return self.module.get_submodule(f"parametrizations.{self.tensor}.0")
+
+    def put(self, value: nn.Parameter) -> None:
+        """Make ``value`` the module's tensor, or, where it is parametrized, what is behind it."""
+        setattr(self.module, self.tensor, value)
+
+    def parametrize_(self, how: nn.Module) -> None:
+        """Compute the tensor by ``how`` from the parameter that it is now."""
+        parametrize.register_parametrization(self.module, self.tensor, how, unsafe=True)
+        _follow_(self.module)
+
+    def unparametrize_(self) -> None:
+        """torch's own way to remove a parametrization takes it from the copies of a module, too: they share a class."""
+        if len(cast(nn.ModuleDict, self.module.parametrizations)) > 1:
+            parametrize.remove_parametrizations(self.module, self.tensor, leave_parametrized=False)
+            return
+        del self.module.parametrizations
+        self.module.__class__ = type(self.module).__bases__[0]
+
+
+def maskable_places(model: nn.Module) -> Iterator[Place]:
+    """Every tensor of ``model`` that can be masked, tied ones each time, in the order of modules and parameters.
+
+    Raises ``ValueError`` for a lazy module that has not seen a batch.
+    """
+    for module_name, module in model.named_modules():
+        for tensor in _maskable(module):
+            if isinstance(module._parameters.get(tensor), nn.parameter.UninitializedParameter):
+                raise ValueError(f"{module_name} is lazy and has no weight yet: run one batch through the model first")
+            yield Place(module_name, module, tensor)
+
+
+def parametrized_places(model: nn.Module, kind: type[nn.Module]) -> Iterator[Place]:
+    """Every tensor of ``model`` whose first parametrization is of a kind, tied ones each time."""
+    for module_name, module in model.named_modules():
+        for tensor in getattr(module, "parametrizations", ()):
+            place = Place(module_name, module, tensor)
+            if isinstance(place.parametrization, kind):
+                yield place
+
+
+def _maskable(module: nn.Module) -> list[str]:
+    patterns = [pattern for kind in type(module).__mro__ for pattern in _patterns(kind)]
+    names = [*module._parameters, *getattr(module, "parametrizations", ())]
+    return [
+        name
+        for name in names
+        if module._parameters.get(name, 0) is not None and any(fnmatchcase(name, p) for p in patterns)
+    ]
+
+
+def _patterns(kind: type) -> tuple[str, ...]:
+    return MASKABLE.get(kind, ()) or MASKABLE.get(f"{kind.__module__}.{kind.__qualname__}", ())
+
+
+def _follow_(module: nn.Module) -> None:
+    """Recurrent modules keep a list of their weights: let it be what they are at each call."""
+    if isinstance(module, nn.RNNBase) and _refresh not in module._forward_pre_hooks.values():
+        module.register_forward_pre_hook(_refresh)
+
+
+def _refresh(module: Any, inputs: Any) -> None:
+    module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
