@@ -13,12 +13,13 @@ from typing import Any, Optional
 
 @dataclass(frozen=True)
 class Sized:
-    """A model as a file. kind: which line of the plot it belongs to."""
+    """A model as a file. kind: which line of the plot it belongs to. brevity: the penalty, as the tables show it."""
 
     name: str
     kind: str
     bytes: int
     bleu: float
+    brevity: str = ""
 
 
 def curves(path: Path, drawn: Mapping[str, Sequence[Sequence[float]]]) -> None:

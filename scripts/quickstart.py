@@ -21,6 +21,7 @@ from fairseq_plugins.options import cpu_flags
 from fairseq_plugins.ticket import from_checkpoint
 from one_layer_lt import summarize
 from scripts.average import load
+from scripts.metrics import in_words
 from scripts.score import ROOT, progress_of, score
 from scripts.study import Run, read_study
 
@@ -88,7 +89,7 @@ def report(masked: Run, dense: Run, result: dict[str, Any]) -> Iterator[str]:
         stored = json.loads(dense.result.read_text())["test"]
         rows.append((f"dense, the same size (stored in {dense.result.relative_to(ROOT)})", stored))
     for name, row in rows:
-        yield f"{name}: BLEU {row['bleu']['score']:.1f}, exact match {row['exact_match']:.1%}"
+        yield f"{name}: {in_words(row['bleu'])}, exact match {row['exact_match']:.1%}"
         yield f"  {row['bleu']['signature']}"
     models, _ = load_model_ensemble([str(checkpoint)], task=None)
     counts = summarize(models[0])

@@ -4,8 +4,9 @@
     python scripts/score.py checkpoints/run --data data-bin/multi30k.de-en --last 5    # its last five, averaged
     python scripts/score.py checkpoints/run/checkpoint3.pt --data data-bin/multi30k.de-en --split valid --beam 1
 
-Writes, beside the checkpoint, CHECKPOINT.SPLIT.json (BLEU and chrF on detokenised text with their signatures, tokenised
-BLEU where the data is tokenised, and all it takes to get them again) and CHECKPOINT.SPLIT.txt (the translations).
+Writes, beside the checkpoint, CHECKPOINT.SPLIT.json (BLEU and chrF on detokenised text with their signatures and 95%
+intervals, tokenised BLEU where the data is tokenised, and all it takes to get them again) and CHECKPOINT.SPLIT.txt (the
+translations). Compare two results with scripts/compare.py.
 What follows a lone `--` goes to fairseq-generate as it is: `-- --fp16`.
 """
 
@@ -27,19 +28,19 @@ from typing import Any
 import fairseq
 import sacrebleu
 import torch
-from sacrebleu.metrics import BLEU, CHRF
+from sacrebleu.metrics import BLEU
 
 from data_prep.lib import cli, moses
 from data_prep.lib.errors import DataError
-from data_prep.lib.manifest import Manifest, Settings
+from data_prep.lib.manifest import Manifest
 from data_prep.lib.progress import progress
 from data_prep.lib.text import read_lines, sha256
 from scripts.average import average, count, last_checkpoints, load
+from scripts.metrics import in_words, measure, measured
 
 ROOT = Path(__file__).resolve().parents[1]
 SPLITS = ("test", "valid")
 POST_PROCESS = {"sentencepiece": "sentencepiece", "moses-bpe": "subword_nmt"}
-UNSPACED = {"zh": "zh", "ja": "char", "ko": "char"}  # languages that BLEU's usual tokenizer cannot split
 
 
 def score(
@@ -56,7 +57,7 @@ def score(
 ) -> dict[str, Any]:
     """Score a checkpoint, or a folder of them, on a prepared data folder; returns what it writes to `out`."""
     settings = Manifest.read(data).settings
-    references = _references(data / "raw", split, settings)
+    references = read_split(data / "raw", split, settings.target)
     path, averaged = find_checkpoint(checkpoint, last)
     state = load(path)
     out = out or path.with_suffix(f".{split}.json")
@@ -78,8 +79,8 @@ def score(
 
     tokenised = None
     if settings.tokenizer == "moses-bpe":
-        tokens = _references(data / "tok", split, settings)
-        tokenised = _measured(BLEU(tokenize="none", force=True), hypotheses, tokens)
+        tokens = read_split(data / "tok", split, settings.target)
+        tokenised = measured(BLEU(tokenize="none", force=True), hypotheses, tokens)
         hypotheses = moses.detokenise(hypotheses, settings.target)
     result = {
         **measure(hypotheses, references, settings),
@@ -174,18 +175,6 @@ def parse(lines: Iterable[str]) -> dict[int, str]:
     return hypotheses
 
 
-def measure(hypotheses: Sequence[str], references: Sequence[str], settings: Settings) -> dict[str, Any]:
-    """BLEU, chrF and the rate of exact matches, on detokenised text."""
-    low = settings.lowercase
-    same = sum(_cased(a, low) == _cased(b, low) for a, b in zip(hypotheses, references))
-    bleu = BLEU(lowercase=low, tokenize=UNSPACED.get(settings.target[:2], "13a"))
-    return {
-        "bleu": _measured(bleu, hypotheses, references),
-        "chrf": _measured(CHRF(lowercase=low), hypotheses, references),
-        "exact_match": same / len(references),
-    }
-
-
 def commit() -> dict[str, Any] | None:
     """The commit, and whether files have changed since (but for docs/, which scripts redraw); None outside git."""
 
@@ -219,34 +208,23 @@ def summary(result: dict[str, Any]) -> str:
     bleu, chrf, tokenised = result["bleu"], result["chrf"], result["tokenised_bleu"]
     lines = [
         f"{result['checkpoint']['path']}: {result['sentences']:,} sentences of {result['corpus']} {result['split']}",
-        f"BLEU {bleu['score']:.2f} (brevity penalty {bleu['brevity_penalty']:.3f})  {bleu['signature']}",
-        f"chrF {chrf['score']:.2f}  {chrf['signature']}",
+        f"{in_words(bleu)}  {bleu['signature']}",
+        f"{in_words(chrf, 'chrF')}  {chrf['signature']}",
     ]
     if tokenised:
-        lines.append(f"tokenised BLEU {tokenised['score']:.2f}  {tokenised['signature']}")
+        lines.append(f"{in_words(tokenised, 'tokenised BLEU')}  {tokenised['signature']}")
     return "\n".join([*lines, f"exact match {result['exact_match']:.1%}, {result['seconds']:.1f} s"])
 
 
-def _measured(metric: BLEU | CHRF, hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
-    found = metric.corpus_score(list(hypotheses), [list(references)])
-    measured: dict[str, Any] = {"score": found.score, "signature": str(metric.get_signature())}
-    if isinstance(metric, BLEU):
-        measured["brevity_penalty"] = found.bp
-    return measured
-
-
-def _references(folder: Path, split: str, settings: Settings) -> list[str]:
-    path = folder / f"{split}.{settings.target}"
+def read_split(folder: Path, split: str, language: str) -> list[str]:
+    """One side of a split, from a data folder's `raw` or `tok`."""
+    path = folder / f"{split}.{language}"
     if not path.is_file():
         raise DataError(f"{folder.parent} has no split {split!r} to score: {path} is missing")
     lines = list(read_lines(path))
     if not lines:
         raise DataError(f"{path} is empty")
     return lines
-
-
-def _cased(text: str, lowercase: bool) -> str:
-    return text.strip().lower() if lowercase else text.strip()
 
 
 def _relative(path: Path) -> str:

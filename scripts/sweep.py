@@ -35,6 +35,7 @@ from fairseq_plugins.options import cpu_flags
 from fairseq_plugins.ticket import from_checkpoint
 from one_layer_lt.ticket.sizes import sizes
 from scripts.average import count, load
+from scripts.metrics import in_words
 from scripts.quantize import quantize, size
 from scripts.results import keep, result_of
 from scripts.score import ROOT, commit, find_checkpoint
@@ -77,7 +78,7 @@ def _make(run: Run, threads: int) -> str:
     for file in (ROOT / run.folder).glob("*.pt"):
         if file != checkpoint:
             file.unlink()
-    bleu = ", ".join(f"{split} BLEU {scores[split]['bleu']['score']:.2f}" for split in run.splits)
+    bleu = ", ".join(f"{split} {in_words(scores[split]['bleu'])}" for split in run.splits)
     return f"valid perplexity {min(value for _, value in result['curve']['valid']):.2f}, {bleu}"
 
 

@@ -21,10 +21,11 @@ from scripts.study import Run, read_study, title_of
 
 STUDIES = ROOT / "scripts" / "studies"
 COLUMNS = (
-    *("run", "updates", "seeds", "valid perplexity", "valid BLEU", "effect"),
-    *("length penalty", "test BLEU", "of dense", "tokenised", "chrF", "exact", "file, kB", "minutes"),
+    *("run", "updates", "seeds", "results", "valid perplexity", "valid BLEU", "valid brevity penalty", "effect"),
+    *("length penalty", "test BLEU", "95% interval", "test brevity penalty", "of dense"),
+    *("tokenised BLEU", "tokenised brevity penalty", "chrF", "exact", "file, kB", "minutes"),
 )
-MAIN = ("run", "test BLEU", "of dense", "file, kB")
+MAIN = ("run", "seeds", "test BLEU", "95% interval", "test brevity penalty", "of dense", "file, kB")
 """The columns that the README shows of the main study."""
 ENOUGH = 0.9
 """Of the dense model's BLEU, for the smallest files."""
@@ -44,14 +45,30 @@ class Row:
         """The first of those that are done."""
         return self.runs[0]
 
+    def values(self, split: str, metric: str, what: str = "score") -> list[Any]:
+        """What a metric says of a split, of each seed that was translated and has it."""
+        found = (result.get(split, {}).get(metric) or {} for result in self.results)
+        return [measured[what] for measured in found if what in measured]
+
     def bleu(self, split: str) -> list[float]:
         """Of each seed that was translated."""
-        return [result[split]["bleu"]["score"] for result in self.results if split in result]
+        return self.values(split, "bleu")
 
-    def test(self, metric: str) -> list[float]:
-        """Another metric of the test set, of each seed that has it: BLEU as the corpus tokenises it, chrF."""
-        found = (result["test"].get(metric) for result in self.results if "test" in result)
-        return [score["score"] for score in found if score]
+    def brevity(self, split: str, metric: str = "bleu") -> str:
+        """The mean brevity penalty."""
+        found = self.values(split, metric, "brevity_penalty")
+        return f"{statistics.fmean(found):.3f}" if found else ""
+
+    def interval(self) -> str:
+        """Of the test set's BLEU: from the mean of the seeds' lower ends to that of their upper ends."""
+        found = self.values("test", "bleu", "ci95")
+        if not found or len(found) < len(self.bleu("test")):  # not around the mean of all
+            return ""
+        return " to ".join(f"{statistics.fmean(ends):.2f}" for ends in zip(*found))
+
+    def seeds(self) -> str:
+        """How many came to an end."""
+        return str(sum("curve" in result for result in self.results))
 
     def exact(self) -> str:
         """The mean share of the test set's lines translated word for word as the reference."""
@@ -122,13 +139,16 @@ def cells(study: str, row: Row, base: Optional[Row], dense: Optional[Row]) -> li
         links += f" ({diverged} diverged)"
     first, gain = row.first(), effect(row, base)
     if first is None:
-        return [row.run.name, "", links, *[""] * (len(COLUMNS) - 3)]
+        return [row.run.name, "", row.seeds(), links, *[""] * (len(COLUMNS) - 4)]
     minutes = statistics.fmean(result["seconds"] for result in row.results if "seconds" in result) / 60
     return [
-        *(row.run.name, f"{first['valid']['checkpoint']['updates']:,}", links),
-        *(spread(row.perplexities()), spread(row.bleu("valid")), "" if gain is None else f"{gain:+.2f}", row.lenpen()),
-        *(spread(row.bleu("test")), share(row.bleu("test"), dense) if row is not dense else ""),
-        *(spread(row.test("tokenised_bleu")), spread(row.test("chrf")), row.exact()),
+        *(row.run.name, f"{first['valid']['checkpoint']['updates']:,}", row.seeds(), links),
+        *(spread(row.perplexities()), spread(row.bleu("valid")), row.brevity("valid")),
+        *("" if gain is None else f"{gain:+.2f}", row.lenpen()),
+        *(spread(row.bleu("test")), row.interval(), row.brevity("test")),
+        share(row.bleu("test"), dense) if row is not dense else "",
+        *(spread(row.values("test", "tokenised_bleu")), row.brevity("test", "tokenised_bleu")),
+        *(spread(row.values("test", "chrf")), row.exact()),
         *(f"{first['size']['bytes'] / 1000:,.0f}", f"{minutes:.0f}"),
     ]
 
@@ -169,6 +189,13 @@ def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
     )
     if dense is not None and any(line[COLUMNS.index("of dense")] for line in lines):
         note += f" Shares are of the test BLEU of {dense.run.name!r}, the best dense model on validation."
+    if any("±" in cell for line in lines for cell in line):
+        note += " Of several seeds a figure is the mean, ± their standard deviation."
+    if any(row.interval() for row in rows):
+        note += (
+            " Intervals are sacrebleu's, over resamples of the test set's sentences; of several seeds, from the mean"
+        )
+        note += " of their lower ends to that of the upper ones."
     yield note
     yield ""
     yield f"![{'effects' if has_effects_drawn(rows, base) else 'validation perplexity'}]({study.stem}.png)"
@@ -194,21 +221,23 @@ def sized(rows: Sequence[Row]) -> Iterator[plots.Sized]:
         if first is None or "test" not in first:
             continue
         kind = "dense, float32" if row.run.is_dense else "masked, ticket"
-        yield plots.Sized(row.run.name, kind, first["size"]["bytes"], statistics.fmean(row.bleu("test")))
+        size, bleu = first["size"]["bytes"], statistics.fmean(row.bleu("test"))
+        yield plots.Sized(row.run.name, kind, size, bleu, row.brevity("test"))
         for bits in row.run.bits:
-            found = [result[f"int{bits}"] for result in row.results if f"int{bits}" in result]
+            found = tuple(result[f"int{bits}"] for result in row.results if f"int{bits}" in result)
             if not found:
                 continue
-            bleu = statistics.fmean(result["test"]["bleu"]["score"] for result in found)
-            yield plots.Sized(row.run.name, f"dense, {bits} bits", found[0]["size"]["bytes"], bleu)
+            rounded, size = Row(row.runs, found), found[0]["size"]["bytes"]
+            bleu = statistics.fmean(rounded.bleu("test"))
+            yield plots.Sized(row.run.name, f"dense, {bits} bits", size, bleu, rounded.brevity("test"))
 
 
 def by_size(points: Sequence[plots.Sized], best: float) -> Iterator[str]:
     """A table of files, and the smallest of each kind that reach a share of the best dense model's test BLEU."""
-    yield f"| file | kind | kB | test BLEU | of {best:.2f} |"
-    yield "| --- | --- | --- | --- | --- |"
+    yield f"| file | kind | kB | test BLEU | test brevity penalty | of {best:.2f} |"
+    yield "| --- | --- | --- | --- | --- | --- |"
     for point in sorted(points, key=lambda point: point.bytes):
-        measured = f"{point.bytes / 1000:,.0f} | {point.bleu:.2f} | {point.bleu / best:.1%}"
+        measured = f"{point.bytes / 1000:,.0f} | {point.bleu:.2f} | {point.brevity} | {point.bleu / best:.1%}"
         yield f"| {point.name} | {point.kind} | {measured} |"
     yield ""
     yield f"The smallest that reach {ENOUGH:.0%} of the best dense model of [multi30k](multi30k.md), {best:.2f} BLEU:"

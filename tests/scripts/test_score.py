@@ -88,29 +88,6 @@ def test_detokenise() -> None:
     assert moses.detokenise(lines, "en") == ['Peter\'s house, 50% & "more".', "", "well-known", "<unk>"]
 
 
-def test_measure() -> None:
-    perfect = score.measure(ENGLISH, ENGLISH, settings())
-    assert perfect["bleu"]["score"] == pytest.approx(100)
-    assert perfect["bleu"]["brevity_penalty"] == 1
-    assert perfect["chrf"]["score"] == pytest.approx(100)
-    assert perfect["exact_match"] == 1
-    half = score.measure([ENGLISH[0] + " ", ""], ENGLISH, settings())
-    assert half["exact_match"] == 0.5
-    assert half["bleu"]["brevity_penalty"] < 1
-
-
-@pytest.mark.parametrize(("lowercase", "case", "matches"), [(False, "mixed", 0), (True, "lc", 1)])
-def test_measure_minds_case_as_the_data_does(lowercase: bool, case: str, matches: float) -> None:
-    found = score.measure([line.lower() for line in ENGLISH], ENGLISH, settings(lowercase=lowercase))
-    assert f"|case:{case}|" in found["bleu"]["signature"]
-    assert found["exact_match"] == matches
-    assert (found["bleu"]["score"] == pytest.approx(100)) is lowercase
-
-
-def test_measure_splits_languages_without_spaces() -> None:
-    assert "tok:zh" in score.measure(["你好"], ["你好"], settings(target="zh_Hans"))["bleu"]["signature"]
-
-
 def test_score_sentencepiece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commands: list[list[str]] = []
 
@@ -130,6 +107,14 @@ def test_score_sentencepiece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert (result["beam"], result["lenpen"], result["sentences"], result["exact_match"]) == (2, 0.6, 2, 0.5)
     assert result["command"].endswith("--split test --beam 2 --lenpen 0.6 --max-tokens 8000 -- --fp16")
     assert "exact match 50.0%" in score.summary(result)
+    bleu, chrf = written["bleu"], written["chrf"]
+    assert bleu["brevity_penalty"] < 1
+    assert bleu["length_ratio"] == 5 / 10  # tokens: "Good morning , world !", and "That is Peter's house ."
+    said = [
+        f"BLEU {bleu['score']:.2f} (95% interval {bleu['ci95'][0]:.2f} to {bleu['ci95'][1]:.2f}, brevity penalty 0."
+    ]
+    said += ["length ratio 0.500)", f"chrF {chrf['score']:.2f} (95% interval {chrf['ci95'][0]:.2f} to "]
+    assert all(part in score.summary(result) for part in said)
     assert commands[0][-1] == "--fp16"
     assert commands[0][commands[0].index("--post-process") + 1] == "sentencepiece"
 

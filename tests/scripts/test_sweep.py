@@ -29,6 +29,7 @@ def test_a_run_is_trained_scored_and_kept(tmp_path: Path, monkeypatch: pytest.Mo
     assert kept["valid"]["checkpoint"]["updates"] == 4
     assert kept["valid"]["sentences"] == 4
     assert kept["valid"]["bleu"]["score"] == max(kept["lenpen"].values())
+    assert len(kept["valid"]["bleu"]["ci95"]) == len(kept["valid"]["chrf"]["ci95"]) == 2
     assert kept["lenpen"][f"{kept['valid']['lenpen']:g}"] == max(kept["lenpen"].values())
     assert 0 < kept["size"]["bytes"] < kept["size"]["weights"]  # less than a byte a weight
     assert [file.name for file in (tmp_path / "run").glob("*.pt")] == ["checkpoint_best.pt"]

@@ -23,8 +23,9 @@ def _repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "ROOT", tmp_path)
 
 
-def result(bleu: float, perplexity: float) -> dict[str, Any]:
-    score = {"bleu": {"score": bleu, "signature": "nrefs:1"}, "checkpoint": {"updates": 400}}
+def result(bleu: float, perplexity: float, brevity: float = 0.975) -> dict[str, Any]:
+    measured = {"score": bleu, "signature": "nrefs:1", "brevity_penalty": brevity}
+    score = {"bleu": measured, "checkpoint": {"updates": 400}}
     curve = {"valid": [[100, 2 * perplexity], [400, perplexity]], "train": []}
     return {"curve": curve, "valid": score, "seconds": 90, "size": {"weights": 8, "bytes": 12_345}}
 
@@ -38,14 +39,39 @@ def kept(path: Path, results: dict[str, dict[str, Any]]) -> None:
 
 def test_page_of_a_study(tmp_path: Path) -> None:
     path = write(tmp_path)
-    results = {"reference-s1": result(20, 9), "reference-s2": result(22, 11), "dense-s2": result(30.5, 5)}
+    results = {"reference-s1": result(20, 9, 0.875), "reference-s2": result(22, 11, 1), "dense-s2": result(30.5, 5)}
     results["lr-5e-4-no-dropout-s7"] = {"diverged": "FloatingPointError: gradients are Nan/Inf"}
     kept(path, results)
     page = list(tables.page(path, tables.rows_of(path)))
     links = "[1](toys/reference-s1.json) [2](toys/reference-s2.json)"
-    assert f"| reference | 400 | {links} | 10.00 ± 1.41 | 21.00 ± 1.41 |  | 12 | 2 |" in page
-    assert "| dense | 400 | [2](toys/dense-s2.json) | 5.00 | 30.50 | +9.50 | 12 | 2 |" in page
-    assert "| lr 5e-4, no dropout |  | [7](toys/lr-5e-4-no-dropout-s7.json) (1 diverged) |  |  |  |  |  |" in page
+    assert f"| reference | 400 | 2 | {links} | 10.00 ± 1.41 | 21.00 ± 1.41 | 0.938 |  | 12 | 2 |" in page
+    assert "| dense | 400 | 1 | [2](toys/dense-s2.json) | 5.00 | 30.50 | 0.975 | +9.50 | 12 | 2 |" in page
+    assert (
+        "| lr 5e-4, no dropout |  | 0 | [7](toys/lr-5e-4-no-dropout-s7.json) (1 diverged) |  |  |  |  |  |  |" in page
+    )
+    assert any("Of several seeds a figure is the mean, ± their standard deviation." in line for line in page)
+    assert not any("95% interval" in line or "Intervals" in line for line in page)
+
+
+def test_the_interval_of_the_test_set_stands_where_every_seed_has_one(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    results = {}
+    for slug, bleu, low, high in (
+        ("dense-s1", 30, 28, 32.25),
+        ("dense-s2", 32, 30.5, 33),
+        ("reference-s1", 20, 18, 22),
+    ):
+        results[slug] = result(bleu, 5)
+        measured = {**results[slug]["valid"]["bleu"], "brevity_penalty": 0.95, "ci95": [low, high]}
+        results[slug]["test"] = {**results[slug]["valid"], "bleu": measured, "exact_match": 0.5}
+    older = result(22, 9, 0.9)
+    older["test"] = {**older["valid"], "exact_match": 0.5}  # without
+    kept(path, {**results, "reference-s2": older})
+    page = "\n".join(tables.page(path, tables.rows_of(path)))
+    assert "| test BLEU | 95% interval | test brevity penalty | of dense |" in page
+    assert "| 31.00 ± 1.41 | 29.25 to 32.62 | 0.950 |  | 50.0% |" in page
+    assert "| 21.00 ± 1.41 |  | 0.925 | 67.7% | 50.0% |" in page  # one interval is not around the mean of two
+    assert "Intervals are sacrebleu's, over resamples of the test set's sentences" in page
 
 
 def test_models_by_their_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,26 +81,29 @@ def test_models_by_their_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         masked, dense = result(bleu - 5, 9), result(bleu, 5)
         for one in (masked, dense):
             one["test"] = one["valid"] | {"tokenised_bleu": None, "exact_match": 0.125}
-        dense["int8"] = {"test": dense["test"] | {"bleu": {"score": bleu - 1}}, "size": {"bytes": 4000}}
+        dense["int8"] = {
+            "test": dense["test"] | {"bleu": {"score": bleu - 1, "brevity_penalty": 0.5}},
+            "size": {"bytes": 4000},
+        }
         kept(path, {f"reference-s{seed}": masked, f"dense-s{seed}": dense})
     points = list(tables.sized(tables.rows_of(path)))
     assert points == [
-        plots.Sized("reference", "masked, ticket", 12_345, 26.0),
-        plots.Sized("dense", "dense, float32", 12_345, 31.0),
-        plots.Sized("dense", "dense, 8 bits", 4000, 30.0),
+        plots.Sized("reference", "masked, ticket", 12_345, 26.0, "0.975"),
+        plots.Sized("dense", "dense, float32", 12_345, 31.0, "0.975"),
+        plots.Sized("dense", "dense, 8 bits", 4000, 30.0, "0.500"),
     ]
     lines = list(tables.by_size(points, best=33.4))  # of which nine tenths are 30.06
-    assert "| dense | dense, 8 bits | 4 | 30.00 | 89.8% |" in lines
+    assert "| dense | dense, 8 bits | 4 | 30.00 | 0.500 | 89.8% |" in lines
     found = ["- masked, ticket: none", "- dense, float32: 12,345 bytes (dense)", "- dense, 8 bits: none"]
     assert lines[-4:-1] == found
     pytest.importorskip("matplotlib")
     monkeypatch.setattr(sys, "argv", ["tables"])
     tables.main()
     assert {file.name for file in (tmp_path / "results").glob("*.*")} == {"sizes.md", "sizes.png", "sizes-bytes.png"}
-    assert "| 26.00 ± 1.41 | 83.9% | 12.5% |" in (tmp_path / "results" / "sizes.md").read_text()
+    assert "| 26.00 ± 1.41 | 0.975 | 83.9% | 12.5% |" in (tmp_path / "results" / "sizes.md").read_text()
     page = "\n".join(tables.page(path, tables.rows_of(path)))
-    assert "| 26.00 ± 1.41 | 83.9% | 12.5% |" in page
-    assert "| +5.00 | 31.00 ± 1.41 |  | 12.5% |" in page
+    assert "| 26.00 ± 1.41 | 0.975 | 83.9% | 12.5% |" in page
+    assert "| +5.00 | 31.00 ± 1.41 | 0.975 |  | 12.5% |" in page
     assert "Shares are of the test BLEU of 'dense', the best dense model on validation." in page
 
 
@@ -103,10 +132,10 @@ def test_readme_shows_what_was_tested_of_the_main_study(tmp_path: Path, monkeypa
     assert readme.read_text().splitlines() == [
         "before",
         "<!-- table: python -m scripts.tables -->",
-        "| run | test BLEU | of dense | file, kB |",
-        "| --- | --- | --- | --- |",
-        "| reference | 30.00 | 75.0% | 12 |",
-        "| dense | 40.00 |  | 12 |",
+        "| run | seeds | test BLEU | test brevity penalty | of dense | file, kB |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| reference | 1 | 30.00 | 0.975 | 75.0% | 12 |",
+        "| dense | 1 | 40.00 | 0.975 |  | 12 |",
         "<!-- end of table -->",
         "after",
     ]
