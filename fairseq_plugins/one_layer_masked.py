@@ -24,6 +24,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from one_layer_lt import MaskConfig, advance_, cached_weights, fold_, mask_, project_
 from one_layer_lt.precision import bf16_or_warn
 from one_layer_lt.pruning import fold_pruned_, prunable_
+from one_layer_lt.rounding import fold_rounded_, round_weights_
 
 from .embeddings import check_embedding_files
 from .options import MaskOptions, configure, mask_config, set_defaults
@@ -61,6 +62,8 @@ class OneLayerMaskedModel(TransformerModel):
         _scale_logits(model, args.logit_scale)
         if args.prunable:
             prunable_(model)
+        if args.train_bits is not None:
+            round_weights_(model, args.train_bits)
         if args.dense:
             if args.twin:
                 plain_(model)
@@ -107,6 +110,7 @@ class OneLayerMaskedModel(TransformerModel):
         super().make_generation_fast_(**kwargs)
         fold_(self)
         fold_pruned_(self)
+        fold_rounded_(self)
 
 
 def _stop(error: Exception) -> NoReturn:
