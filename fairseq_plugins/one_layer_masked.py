@@ -24,6 +24,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from one_layer_lt import MaskConfig, advance_, cached_weights, fold_, mask_, project_
 from one_layer_lt.precision import bf16_or_warn
 from one_layer_lt.pruning import fold_pruned_, prunable_
+from one_layer_lt.rounding import fold_rounded_, round_weights_
 
 from .embeddings import check_embedding_files
 from .options import MaskOptions, configure, mask_config, set_defaults
@@ -62,6 +63,8 @@ class OneLayerMaskedModel(TransformerModel):
         _scale_logits(model, args.logit_scale)
         if args.prunable:
             prunable_(model)
+        if args.train_bits is not None:
+            round_weights_(model, args.train_bits)
         if args.dense:
             if args.twin:
                 plain_(model)
@@ -77,7 +80,7 @@ class OneLayerMaskedModel(TransformerModel):
             except (ValueError, OSError) as error:
                 _stop(error)
         else:
-            mask_(model, config, configure=configure(args, config, tied), trainable=trained)
+            mask_(model, configure=configure(args, config, tied), trainable=trained)
         contiguous_output_(model)
         # The checkpoint holds the pre-trained vectors: it must not ask for their file again.
         args.encoder_embed_path = args.decoder_embed_path = None
@@ -109,6 +112,7 @@ class OneLayerMaskedModel(TransformerModel):
         super().make_generation_fast_(**kwargs)
         fold_(self)
         fold_pruned_(self)
+        fold_rounded_(self)
 
 
 def _stop(error: Exception) -> NoReturn:
@@ -123,9 +127,9 @@ def _mask_like_twin_(
     twin = load_twin(args.scores_from, model)
     if not args.scale_of:
         trial = copy.deepcopy(model)
-        mask_(trial, config, configure=configure(args, config, tied))
+        mask_(trial, configure=configure(args, config, tied))
         args.scale_of = fitted_scales(trial, project_(trial, twin))
-    mask_(model, config, configure=configure(args, config, tied), trainable=trained)
+    mask_(model, configure=configure(args, config, tied), trainable=trained)
     found = project_(model, twin)
     args.scores_in_checkpoint = True
     logger.info("--scores-from %s: cosines to its weights: %s", args.scores_from, report(found))

@@ -13,6 +13,7 @@ from one_layer_lt import INITS, RULES, MaskConfig
 from one_layer_lt.config import RESCALES, SCORE_INITS, parse_options
 from one_layer_lt.convert import Configure
 from one_layer_lt.precision import has_fast_bf16
+from one_layer_lt.rounding import BITS
 from one_layer_lt.sharing import SHARES
 from one_layer_lt.weights import EXISTING
 
@@ -79,6 +80,9 @@ class MaskOptions(FairseqDataclass):
         "without --scale-of, random weights get the scale that suits",
     )
     prunable: bool = _option(False, "with --dense: weights under masks of ones, for scripts/prune.py to prune")
+    train_bits: Optional[int] = _option(
+        None, "with --dense: weights are rounded to so many bits (2 to 8) as they are used, for scripts/quantize.py"
+    )
     cpu_bf16: bool = _option(False, "on CPU that has bfloat16 instructions, train and validate in bfloat16 autocast")
 
 
@@ -111,6 +115,13 @@ def mask_config(args: Namespace) -> MaskConfig:
             raise ValueError(f"{flag} {value}: unknown; choose one of: {', '.join(choices)}")
     if args.prunable and not args.dense:
         raise ValueError("--prunable: needs --dense, for it is trained weights that are pruned")
+    if args.train_bits is not None:
+        if args.train_bits not in BITS:
+            raise ValueError(f"--train-bits {args.train_bits}: must be from {BITS[0]} to {BITS[-1]}")
+        if not args.dense:
+            raise ValueError("--train-bits: needs --dense, for it is trained weights that are rounded")
+        if args.prunable:
+            raise ValueError("--train-bits: not with --prunable: weights are rounded or pruned")
     if args.twin and not args.dense:
         raise ValueError("--twin: needs --dense, for it is a dense model that masks imitate later, by --scores-from")
     if args.scores_from and args.dense:

@@ -44,7 +44,9 @@ def load_twin(path: str, model: nn.Module) -> Mapping[str, Tensor]:
     missing = [name for name in own if name not in state and not name.endswith(("version", "_float_tensor"))]
     if missing:
         what = (
-            "it is a masked model" if any(".parametrizations." in name for name in state) else "it has no " + missing[0]
+            "its weights are masked or rounded"
+            if any(".parametrizations." in name for name in state)
+            else "it has no " + missing[0]
         )
         raise ValueError(f"--scores-from {path}: not a dense model of this architecture: {what}")
     for name, tensor in own.items():

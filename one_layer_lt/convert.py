@@ -13,7 +13,7 @@ from torch import nn
 
 from .config import MaskConfig
 from .layout import Layout
-from .maskable import WEIGHT, Place, maskable_places, parametrized_places
+from .maskable import WEIGHT, Place, maskable_places, parametrized_places, replace_, tied_places
 from .parametrization import MaskedWeight, initial_scores, masked_at
 from .rules import Member
 from .scope import Together
@@ -92,17 +92,15 @@ def fold_(model: nn.Module) -> nn.Module:
     A model without masked weights is returned as it is.
     """
     folded: dict[nn.Parameter, nn.Parameter] = {}
-    found = [(place, place.original) for place in masked_places(model)]
-    for place, _ in found:
+    found = {place: place.original for place in masked_places(model)}
+    for place in found:
         masked_at(place).forget_all()
     with torch.no_grad():
-        for place, scores in found:
+        for place, scores in found.items():
             if scores not in folded:
                 value = masked_at(place).effective(scores, training=False)
                 folded[scores] = nn.Parameter(value, requires_grad=False)
-    for place, scores in found:
-        place.unparametrize_()
-        place.put(folded[scores])
+    replace_({place: folded[scores] for place, scores in found.items()})
     return model
 
 
@@ -150,31 +148,19 @@ def scores_of(module: nn.Module, tensor: str = WEIGHT) -> nn.Parameter:
 
 
 def _plan(model: nn.Module, configure: Configure) -> list[_Group]:
+    chosen = {place: configure(place.module_name, place.module) for place in maskable_places(model)}
     groups: dict[nn.Parameter, _Group] = {}
-    for place in maskable_places(model):
-        chosen = configure(place.module_name, place.module)
-        if chosen is None:
-            continue
-        if place.is_parametrized:
-            raise ValueError(f"{place.path} is already parametrized; mask_ a model once, and fold_ it first")
-        group = groups.setdefault(place.original, _Group(place.name, chosen, []))
-        if chosen != group.config:
-            raise ValueError(f"{place.module_name} and {group.places[0].module_name} are tied: configure both alike")
-        group.places.append(place)
+    for parameter, places in tied_places(model, [place for place, config in chosen.items() if config]).items():
+        first, config = places[0], chosen[places[0]]
+        assert config is not None
+        for other in places[1:]:
+            if chosen[other] != config:
+                raise ValueError(f"{other.module_name} and {first.module_name} are tied: configure both alike")
+        Layout(config, tuple(parameter.shape), first.name)  # raises for a weight that it does not fit
+        groups[parameter] = _Group(first.name, config, places)
     if not groups:
-        raise ValueError(
-            "nothing to mask: the model has no Linear, Embedding, convolution or the like that was selected"
-        )
-    for parameter, group in groups.items():
-        Layout(group.config, tuple(parameter.shape), group.name)  # raises for a weight that it does not fit
-    for name, module in model.named_modules():
-        for attribute, parameter in module.named_parameters(recurse=False):
-            tied = groups.get(parameter)
-            if tied and not any(place.module is module and place.tensor == attribute for place in tied.places):
-                raise ValueError(
-                    f"{name}.{attribute} is tied to {tied.places[0].path}: it would stay dense and trained"
-                )
-    return list(_merged(groups))
+        raise ValueError("nothing to mask: the model has no linear layer, embedding, convolution or the like to mask")
+    return _merged(groups)
 
 
 def _merged(groups: dict[nn.Parameter, _Group]) -> list[_Group]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Union, cast
@@ -79,13 +79,25 @@ class Place:
         parametrize.register_parametrization(self.module, self.tensor, how, unsafe=True)
         _follow_(self.module)
 
-    def unparametrize_(self) -> None:
-        """torch's own way to remove a parametrization takes it from the copies of a module, too: they share a class."""
-        if len(cast(nn.ModuleDict, self.module.parametrizations)) > 1:
-            parametrize.remove_parametrizations(self.module, self.tensor, leave_parametrized=False)
-            return
-        del self.module.parametrizations
-        self.module.__class__ = type(self.module).__bases__[0]
+
+def replace_(values: Mapping[Place, nn.Parameter]) -> None:
+    """Put plain parameters where parametrized tensors are.
+
+    torch's own way to remove a parametrization takes it from the copies of a module, too: they share a class.
+    """
+    tensors: dict[nn.Module, dict[str, nn.Parameter]] = {}
+    for place, value in values.items():
+        tensors.setdefault(place.module, {})[place.tensor] = value
+    for module, plain in tensors.items():
+        if set(cast(nn.ModuleDict, module.parametrizations)) == set(plain):
+            del module.parametrizations
+            module.__class__ = type(module).__bases__[0]
+        else:
+            for tensor in plain:
+                parametrize.remove_parametrizations(module, tensor, leave_parametrized=False)
+        for tensor, value in plain.items():
+            setattr(module, tensor, value)
+        _follow_no_more_(module)
 
 
 def maskable_places(model: nn.Module) -> Iterator[Place]:
@@ -98,6 +110,24 @@ def maskable_places(model: nn.Module) -> Iterator[Place]:
             if isinstance(module._parameters.get(tensor), nn.parameter.UninitializedParameter):
                 raise ValueError(f"{module_name} is lazy and has no weight yet: run one batch through the model first")
             yield Place(module_name, module, tensor)
+
+
+def tied_places(model: nn.Module, places: Iterable[Place]) -> dict[nn.Parameter, list[Place]]:
+    """The parameters at ``places``, each with all the places that it is at: one, or more where modules are tied.
+
+    Raises ``ValueError`` where one is parametrized already, or is tied to one that is not among ``places``.
+    """
+    tied: dict[nn.Parameter, list[Place]] = {}
+    for place in places:
+        if place.is_parametrized:
+            raise ValueError(f"{place.path} is already parametrized: fold it first")
+        tied.setdefault(place.original, []).append(place)
+    for name, module in model.named_modules():
+        for tensor, parameter in module.named_parameters(recurse=False):
+            others = tied.get(parameter, ())
+            if others and not any(place.module is module and place.tensor == tensor for place in others):
+                raise ValueError(f"{name}.{tensor} is tied to {others[0].path}, and would stay dense")
+    return tied
 
 
 def parametrized_places(model: nn.Module, kind: type[nn.Module]) -> Iterator[Place]:
@@ -127,6 +157,13 @@ def _follow_(module: nn.Module) -> None:
     """Recurrent modules keep a list of their weights: let it be what they are at each call."""
     if isinstance(module, nn.RNNBase) and _refresh not in module._forward_pre_hooks.values():
         module.register_forward_pre_hook(_refresh)
+
+
+def _follow_no_more_(module: nn.Module) -> None:
+    for number, hook in list(module._forward_pre_hooks.items()):
+        if hook is _refresh:
+            del module._forward_pre_hooks[number]
+            _refresh(module, ())
 
 
 def _refresh(module: Any, inputs: Any) -> None:

@@ -16,10 +16,9 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
-from .convert import MASKABLE, unparametrize_
 from .selection import as_one, kept_count, select_
+from .trained import fold_parametrized_, parametrization_of, parametrize_, parametrized_modules, trained_weight
 
 SCOPES = ("global", "tensor")
 
@@ -46,14 +45,9 @@ def prunable_(model: nn.Module) -> nn.Module:
     The weights are ``parametrizations.weight.original`` then, the same parameters as before, and their masks
     ``parametrizations.weight.0.mask``. Modules whose weights are tied stay tied, and share the mask.
 
-    Raises ``ValueError``, before anything has changed, when there is no such weight, one is parametrized already, or
-    one is tied to a parameter that would not be masked.
+    Raises ``ValueError`` as ``parametrize_``, before anything has changed.
     """
-    for weight, modules in _tied_modules(model).items():
-        pruned = PrunedWeight(weight)
-        for module in modules:
-            parametrize.register_parametrization(module, "weight", pruned, unsafe=True)
-    return model
+    return parametrize_(model, PrunedWeight)
 
 
 def prune_(model: nn.Module, keep: float, scope: str = "global") -> nn.Module:
@@ -104,15 +98,7 @@ def fold_pruned_(model: nn.Module) -> nn.Module:
 
     A model without pruned weights is returned as it is.
     """
-    folded: dict[nn.Parameter, nn.Parameter] = {}
-    for _, module in list(pruned_modules(model)):
-        weight = trained_weight(module)
-        if weight not in folded:
-            value = pruned_weight(module)(weight.detach())
-            folded[weight] = nn.Parameter(value, requires_grad=weight.requires_grad)
-        unparametrize_(module)
-        module.weight = folded[weight]
-    return model
+    return fold_parametrized_(model, PrunedWeight)
 
 
 def count_kept(model: nn.Module) -> tuple[int, int]:
@@ -123,36 +109,12 @@ def count_kept(model: nn.Module) -> tuple[int, int]:
 
 def pruned_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """``(name, module)`` of every module whose weight has a mask, tied modules included."""
-    for name, module in model.named_modules():
-        if parametrize.is_parametrized(module, "weight") and isinstance(pruned_weight(module), PrunedWeight):
-            yield name, module
+    return parametrized_modules(model, PrunedWeight)
 
 
 def pruned_weight(module: nn.Module) -> PrunedWeight:
     """The parametrization of such a module."""
-    return cast(PrunedWeight, module.get_submodule("parametrizations.weight.0"))
-
-
-def trained_weight(module: nn.Module) -> nn.Parameter:
-    """The weight of such a module as it is trained, without its mask."""
-    return module.get_parameter("parametrizations.weight.original")
-
-
-def _tied_modules(model: nn.Module) -> dict[nn.Parameter, list[nn.Module]]:
-    """Weight -> the modules that use it: usually one."""
-    tied: dict[nn.Parameter, list[nn.Module]] = {}
-    for name, module in model.named_modules():
-        if isinstance(module, MASKABLE):
-            if parametrize.is_parametrized(module, "weight"):
-                raise ValueError(f"{name}.weight is already parametrized: fold it first")
-            tied.setdefault(module.get_parameter("weight"), []).append(module)
-    if not tied:
-        raise ValueError("nothing to prune: the model has no Linear, Embedding or Conv2d")
-    for name, module in model.named_modules():
-        for attribute, parameter in module.named_parameters(recurse=False):
-            if parameter in tied and (attribute != "weight" or module not in tied[parameter]):
-                raise ValueError(f"{name}.{attribute} is tied to a weight that would be pruned, and would stay dense")
-    return tied
+    return cast(PrunedWeight, parametrization_of(module))
 
 
 def _check(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], keep: float, scope: str) -> None:

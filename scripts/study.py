@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from data_prep.lib.errors import DataError
+from one_layer_lt.rounding import BITS
 from scripts.results import RESULTS
 
 if sys.version_info >= (3, 11):
@@ -73,6 +74,11 @@ class Run:
     @property
     def is_dense(self) -> bool:
         return bool(self.flags.get("dense"))
+
+    @property
+    def train_bits(self) -> Optional[int]:
+        """Of each weight, where it is trained through the rounding."""
+        return self.flags.get("train-bits") or None
 
     def command(self) -> list[str]:
         """fairseq-train's arguments, the same on every machine."""
@@ -155,5 +161,11 @@ def _runs(path: Path, study: Mapping[str, Any], name: str, changes: Mapping[str,
         settings[key] = tuple(settings[key]) if isinstance(settings[key], list) else (settings[key],)
     if settings["bits"] and not flags.get("dense"):
         raise DataError(f"{path}: the run {name!r} has bits, but is not dense: tickets hold about one a weight anyway")
+    trained = flags.get("train-bits")
+    if settings["bits"] and trained:
+        raise DataError(f"{path}: the run {name!r} has bits and train-bits: it is rounded to those of its training")
+    for bits in (trained,) if trained else settings["bits"]:
+        if bits not in BITS:
+            raise DataError(f"{path}: the run {name!r} asks for {bits} bits: they must be from {BITS[0]} to {BITS[-1]}")
     for seed in settings.pop("seeds"):
         yield Run(study=path.stem, name=name, seed=seed, flags=flags, **settings)

@@ -6,7 +6,8 @@
 A study is a TOML file: `data` (a prepared folder), `[flags]` of fairseq-train for all runs, and `[runs]`, each a name
 and the flags that it changes. Beside them, for the study or for one run: `seeds`, `splits` to translate (valid),
 `beam`, `lenpen` (of several, the one of highest BLEU on valid), `last`, the number of checkpoints to average instead of
-taking the best, `bits`, to translate with a dense model's weights rounded to so many, too, and `gpus` (1). Runs resume
+taking the best, `bits`, to translate with a dense model's weights rounded to so many, too, and `gpus` (1). A run with
+the flag `train-bits` is translated with its weights rounded to those, and its size is that of this file. Runs resume
 where they were stopped; what they gave is docs/results/STUDY/RUN-sSEED.json.
 """
 
@@ -65,15 +66,17 @@ def _make(run: Run, threads: int) -> str:
             file.unlink()
         return "diverged"
     checkpoint, _ = find_checkpoint(ROOT / run.folder, run.last)
-    scores = _scores(run, checkpoint, environment)
+    if run.train_bits is None:
+        model, size_ = checkpoint, size_of(checkpoint, ROOT / run.data, run.is_dense)
+    else:
+        model, size_ = _rounded(checkpoint, run.train_bits)
+    scores = _scores(run, model, environment)
     result = {**result_of(ROOT / run.folder, asked, scores), "settings": run.settings(), "threads": threads}
     result |= {"added": added(run), "commit": begun["commit"], "inputs": inputs}
-    result["size"] = size_of(checkpoint, ROOT / run.data, run.is_dense)
+    result["size"] = size_
     for bits in run.bits:
-        small = checkpoint.with_name(f"int{bits}.pt")
-        bytes_ = quantize(checkpoint, bits, small)
-        size_ = {"weights": result["size"]["weights"], "bytes": bytes_}
-        result[f"int{bits}"] = {**_scores(run, small, environment), "size": size_}
+        model, size_ = _rounded(checkpoint, bits)
+        result[f"int{bits}"] = {**_scores(run, model, environment), "size": size_}
     keep(run.result, result)
     for file in (ROOT / run.folder).glob("*.pt"):
         if file != checkpoint:
@@ -162,6 +165,13 @@ def size_of(checkpoint: Path, data: Path, dense: bool) -> dict[str, int]:
         return {"weights": bytes_ // 4, "bytes": bytes_}
     measured = sizes(from_checkpoint(checkpoint, data))
     return {"weights": measured.dense // 4, "bytes": measured.without_assets}
+
+
+def _rounded(checkpoint: Path, bits: int) -> tuple[Path, dict[str, int]]:
+    """A dense model with its weights rounded to so many bits, beside the checkpoint, and its size."""
+    out = checkpoint.with_name(f"int{bits}.pt")
+    _, bytes_ = quantize(checkpoint, bits, out)
+    return out, {"weights": size(load(out)["model"], 32) // 4, "bytes": bytes_}
 
 
 def main() -> None:

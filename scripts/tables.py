@@ -221,6 +221,8 @@ def sized(rows: Sequence[Row]) -> Iterator[plots.Sized]:
         if first is None or "test" not in first:
             continue
         kind = "dense, float32" if row.run.is_dense else "masked, ticket"
+        if row.run.train_bits is not None:
+            kind = f"dense, trained in {row.run.train_bits} bits"
         size, bleu = first["size"]["bytes"], statistics.fmean(row.bleu("test"))
         yield plots.Sized(row.run.name, kind, size, bleu, row.brevity("test"))
         for bits in row.run.bits:

@@ -110,7 +110,7 @@ class TestMask:
     def test_biases_are_zero_and_frozen_but_those_left_out_keep_their_values(self, stacks: nn.Module) -> None:
         left = stacks.get_submodule("encoder.layers.0.fc1")
         bias = left.get_parameter("bias").clone()
-        mask_(stacks, CONFIG, configure=leaving_out("encoder.layers.0.fc1"))
+        mask_(stacks, configure=leaving_out("encoder.layers.0.fc1"))
         for _, module in masked_modules(stacks):
             assert not module.get_parameter("bias").any()
         assert torch.equal(left.get_parameter("bias"), bias)
@@ -276,7 +276,7 @@ class TestTies:
     def test_a_tie_to_a_module_left_out_is_refused(self, tied: nn.Module, left: str, other: str) -> None:
         before = snapshot(tied)
         with pytest.raises(ValueError, match=rf"^{left}\.weight is tied to {other}\.weight: it would stay dense"):
-            mask_(tied, CONFIG, configure=leaving_out(left))
+            mask_(tied, configure=leaving_out(left))
         assert_unchanged(tied, before)
 
     def test_a_tie_to_a_module_of_another_kind_is_refused(self, tied: nn.Module) -> None:
@@ -290,11 +290,11 @@ class TestTies:
     def test_tied_modules_configured_differently_are_refused(self, tied: nn.Module) -> None:
         before = snapshot(tied)
         with pytest.raises(ValueError, match="head and embed are tied: configure both alike"):
-            mask_(tied, CONFIG, configure=lambda name, _: MaskConfig(keep=0.25) if name == "head" else CONFIG)
+            mask_(tied, configure=lambda name, _: MaskConfig(keep=0.25) if name == "head" else CONFIG)
         assert_unchanged(tied, before)
 
     def test_a_tied_pair_may_stay_dense(self, tied: nn.Module) -> None:
-        mask_(tied, CONFIG, configure=leaving_out("embed", "head"), trainable=["embed.weight"])
+        mask_(tied, configure=leaving_out("embed", "head"), trainable=["embed.weight"])
         assert tied.embed.weight is tied.head.weight
         assert trainable(tied) == {"embed.weight", "fc.parametrizations.weight.original"}
 
@@ -329,7 +329,7 @@ class TestTrainable:
         assert_unchanged(stacks, before)
 
     def test_either_name_of_a_tied_weight_will_do(self, tied: nn.Module) -> None:
-        mask_(tied, CONFIG, configure=leaving_out("embed", "head"), trainable=["head.weight"])
+        mask_(tied, configure=leaving_out("embed", "head"), trainable=["head.weight"])
         assert tied.embed.weight.requires_grad
 
 
@@ -348,7 +348,7 @@ class TestRefusals:
         with pytest.raises(ValueError, match="already parametrized"):
             mask_(stacks, CONFIG)
         assert_unchanged(stacks, before)
-        mask_(stacks, CONFIG, configure=leaving_out(name))
+        mask_(stacks, configure=leaving_out(name))
         assert len(list(masked_modules(stacks))) == 9
 
     @pytest.mark.parametrize("model", [nn.LayerNorm(4), nn.Conv1d(2, 2, 1), nn.Sequential()])
@@ -361,7 +361,7 @@ class TestRefusals:
     def test_nothing_selected(self, stacks: nn.Module) -> None:
         before = snapshot(stacks)
         with pytest.raises(ValueError, match="nothing to mask"):
-            mask_(stacks, CONFIG, configure=lambda *_: None)
+            mask_(stacks, configure=lambda *_: None)
         assert_unchanged(stacks, before)
 
 
@@ -427,7 +427,7 @@ class TestFold:
     def test_other_parametrizations_stay(self, stacks: nn.Module) -> None:
         name = "decoder.layers.1.fc2"
         normed = nn.utils.parametrizations.weight_norm(stacks.get_submodule(name))
-        fold_(mask_(stacks, CONFIG, configure=leaving_out(name)))
+        fold_(mask_(stacks, configure=leaving_out(name)))
         assert parametrize.is_parametrized(normed, "weight")
 
     def test_a_folded_model_can_be_masked_again(self, tied: nn.Module) -> None:

@@ -194,7 +194,7 @@ class TestModels:
         assert count_kept(first) == count_kept(second)
 
     def test_refuses_and_leaves_as_it_was(self, images: nn.Module, stacks: nn.Module) -> None:
-        with pytest.raises(ValueError, match="nothing to prune"):
+        with pytest.raises(ValueError, match="there are no weights: the model has no Linear"):
             prunable_(nn.Sequential(nn.ReLU()))
         with pytest.raises(ValueError, match=r"conv.weight is already parametrized"):
             prunable_(mask_(images, MaskConfig()))

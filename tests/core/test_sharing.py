@@ -79,13 +79,13 @@ def test_same_name_other_shape_is_another_weight() -> None:
 @pytest.mark.parametrize("field", ["seed", "init", "scale"])
 def test_modules_configured_differently_do_not_share(stacks: nn.Module, field: str) -> None:
     other = MaskConfig(**{field: {"seed": 2, "init": "xavier_normal", "scale": 2.0}[field]})  # type: ignore[arg-type]
-    mask_(stacks, MaskConfig(), configure=lambda name, _: other if name == FC1[1] else MaskConfig())
+    mask_(stacks, configure=lambda name, _: other if name == FC1[1] else MaskConfig())
     assert weight_of(stacks, FC1[0]).data_ptr() == weight_of(stacks, FC1[2]).data_ptr()
     assert weight_of(stacks, FC1[0]).data_ptr() != weight_of(stacks, FC1[1]).data_ptr()
 
 
 def test_keep_may_differ_between_layers_that_share(stacks: nn.Module) -> None:
-    mask_(stacks, MaskConfig(), configure=lambda name, _: MaskConfig(keep=0.25 if name == FC1[1] else 0.5))
+    mask_(stacks, configure=lambda name, _: MaskConfig(keep=0.25 if name == FC1[1] else 0.5))
     assert len(pointers(stacks, FC1)) == 1
     kept = [masked_weight(m).mask(scores_of(m)).sum().item() for m in map(stacks.get_submodule, FC1)]
     assert kept == [16, 8, 16]  # of 32

@@ -77,7 +77,7 @@ def fresh(new_model: NewModel) -> NewModel:
 
 def masked(model: nn.Module, config: MaskConfig = MaskConfig(seed=3), **options: Any) -> nn.Module:  # noqa: B008
     """``model`` masked, as after training: its scores, trained parameters and buffers are not what they began as."""
-    mask_(model, config, **options)
+    mask_(model, None if "configure" in options else config, **options)
     generator = torch.Generator().manual_seed(11)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -57,7 +57,7 @@ def configure(name: str, _: nn.Module) -> MaskConfig:
 def honest(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A ticket of every kind of part, of some kilobytes."""
     torch.manual_seed(1)
-    model = mask_(new_model(), MaskConfig(), configure=configure, trainable=["norm.*"])
+    model = mask_(new_model(), configure=configure, trainable=["norm.*"])
     with torch.no_grad():
         scores_of(model.get_submodule("found")).normal_()
         model.get_parameter("norm.weight").uniform_()
@@ -90,7 +90,7 @@ def ruled_model() -> nn.Module:
 def ruled(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A ticket of several rules and layouts."""
     torch.manual_seed(1)
-    model = mask_(ruled_model(), MaskConfig(), configure=lambda name, _: RULED[name.split(".")[0]])
+    model = mask_(ruled_model(), configure=lambda name, _: RULED[name.split(".")[0]])
     for update in range(4):
         advance_(model, update)
         for _, module in masked_modules(model):

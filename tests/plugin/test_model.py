@@ -235,6 +235,7 @@ def test_bfloat16_autocast_is_close(corpus: Path) -> None:
         ["--encoder-normalize-before", "--decoder-normalize-before", "--encoder-learned-pos", "--dropout", "0.3"],
         ["--activation-fn", "gelu", "--attention-dropout", "0.1", "--encoder-layerdrop", "0.2"],
         ["--dense"],
+        ["--dense", "--train-bits", "2"],
     ],
     ids=" ".join,
 )

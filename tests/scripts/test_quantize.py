@@ -1,44 +1,55 @@
-"""scripts/quantize.py: rounding worked out by hand, and what it takes to store."""
+"""scripts/quantize.py: what rounded weights take to store, and checkpoints of them."""
 
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
+from data_prep.lib.errors import DataError
+from one_layer_lt.rounding import BITS, RoundedWeight, integers, rounded
+from one_layer_lt.trained import parametrized_modules, trained_weight
 from scripts.average import average, load
-from scripts.quantize import packed, quantize, rounded, size
+from scripts.quantize import packed, quantize, size, size_of_numbers, size_of_scales
+from tests.plugin import conftest as toy
+from tests.plugin.running import batch, load_model, train
+
+corpus = toy.corpus
 
 
-def test_rows_are_rounded_to_their_own_scale() -> None:
-    weight = torch.tensor([[7.0, -3.4, 0.6], [0.0, 0.0, 0.0], [0.14, 0.05, -0.14]])
-    expected = torch.tensor([[7.0, -3.0, 1.0], [0.0, 0.0, 0.0], [0.14, 0.06, -0.14]])  # 0.05 is 2.5 steps of 0.02
-    found = rounded(weight, 4)
-    torch.testing.assert_close(found[:2], expected[:2])
-    assert found[2, 1] in (pytest.approx(0.04, rel=1e-3), pytest.approx(0.06, rel=1e-3))  # scales are float16
-    torch.testing.assert_close(rounded(torch.tensor([[0.5, -0.2]]), 2), torch.tensor([[0.5, 0.0]]))
+def test_numbers_are_packed() -> None:
+    """As digits to the base of the number of values: of three values five to a byte, of more than sixteen one."""
+    numbers = torch.tensor([[1, -1, 0, 0], [0, 1, -1, 1]], dtype=torch.int8)
+    digits = [2 + 0 * 3 + 1 * 9 + 1 * 27 + 1 * 81, 2 + 0 * 3 + 2 * 9]
+    assert packed(numbers, 2) == bytes(digits)
+    numbers = torch.tensor([3, -3, 1], dtype=torch.int8)
+    assert packed(numbers, 3) == bytes([6 + 0 * 7, 4])
+    assert packed(numbers, 4) == bytes([10 + 4 * 15, 8])
+    assert packed(numbers, 5) == bytes([18, 12, 16])
+    assert packed(numbers, 8) == bytes([130, 124, 128])
+    extremes = torch.tensor([1] * 5 + [-1] * 5, dtype=torch.int8)
+    assert packed(extremes, 2) == bytes([242, 0])
+    assert packed(torch.full((2,), 127, dtype=torch.int8), 8) == bytes([254, 254])
 
 
-@given(st.integers(0, 2**31), st.sampled_from([2, 4, 8]))
-def test_no_weight_moves_by_more_than_half_a_step(seed: int, bits: int) -> None:
-    weight = torch.randn(5, 7, generator=torch.Generator().manual_seed(seed))
-    step = weight.abs().amax(1, keepdim=True) / (2 ** (bits - 1) - 1)
-    most = 0.5 + 2 ** (bits - 1) / 2**10  # of a step; scales are rounded to float16
-    assert ((rounded(weight, bits) - weight).abs() <= most * step).all()
-    torch.testing.assert_close(rounded(rounded(weight, bits), bits), rounded(weight, bits))
+@pytest.mark.parametrize("bits", BITS)
+def test_coded_numbers_come_near_their_entropy(bits: int) -> None:
+    numbers, _ = integers(torch.randn(400, 1000, generator=torch.Generator().manual_seed(1)), bits)
+    shares = torch.bincount(numbers.flatten().int() + 128) / numbers.numel()
+    entropy = -float(torch.special.xlogy(shares, shares).sum()) / math.log(2)
+    found = size_of_numbers(numbers, bits) * 8 / numbers.numel()
+    assert entropy < found < min(1.02 * entropy, bits)
 
 
-def test_numbers_are_packed_and_coded() -> None:
-    numbers = torch.tensor([[1, -1, 0], [-7, 7, 2]], dtype=torch.int8)
-    assert packed(numbers, 8) == bytes([1, 255, 0, 249, 7, 2])
-    assert packed(numbers, 4) == bytes([0xF1, 0x90, 0x27])
-    assert packed(numbers[:1], 2) == bytes([0b00_00_11_01])
-    normal = torch.randn(400, 400, generator=torch.Generator().manual_seed(1))
-    assert size({"a": normal}, 4) < 0.9 * 400 * 400 / 2  # its numbers are not equally frequent
+def test_small_things_take_what_they_are() -> None:
+    numbers = torch.tensor([[1, -1, 0, 0, 1, 1]], dtype=torch.int8)
+    assert [size_of_numbers(numbers, bits) for bits in (2, 3, 5, 8)] == [2, 3, 4, 6]  # two, three ... bits each
+    assert size_of_scales(torch.tensor([[0.5], [0.25]], dtype=torch.float16)) == 4
+    many = torch.rand(5000, 1, generator=torch.Generator().manual_seed(1)).add(1).half()  # of one exponent
+    assert size_of_scales(many) < 1.4 * 5000
 
 
 def test_averages_stay_tied(tmp_path: Path) -> None:
@@ -53,15 +64,50 @@ def test_averages_stay_tied(tmp_path: Path) -> None:
 
 
 def test_sizes_count_ties_once(tmp_path: Path) -> None:
-    tied = torch.randn(10, 4)
-    model = {"embed": tied, "output": tied, "norm": torch.ones(4), "version": torch.tensor([3.0])}
-    assert size(model, 32) == 4 * (40 + 4)
-    assert size(model, 8) == 40 + 2 * 10 + 4 * 4  # too few numbers to be coded shorter
-    assert size(model, 4) == 20 + 2 * 10 + 4 * 4
+    tied = torch.randn(10, 4, generator=torch.Generator().manual_seed(1))
+    norm, fixed = torch.tensor([0.1, 0.2, 0.3]), torch.ones(4)
+    model = {"embed": tied, "output": tied, "norm": norm, "fixed": fixed, "version": torch.tensor([3.0])}
+    assert size(model, 32) == 4 * (40 + 3 + 4)
+    scales = 10 + 10  # too few to be coded shorter, as the numbers of 8 bits; of three values, 8 bytes hold 40
+    assert size(model, 8) == 40 + scales + 2 * 3 + 2
+    assert size(model, 2) <= 8 + scales + 2 * 3 + 2
     torch.save({"args": argparse.Namespace(), "model": model, "last_optimizer_state": {}}, tmp_path / "a.pt")
-    assert quantize(tmp_path / "a.pt", 8, tmp_path / "b.pt") == size(model, 8)
+    assert quantize(tmp_path / "a.pt", None, tmp_path / "b.pt") == (8, size(model, 8))
     written = load(tmp_path / "b.pt")
-    torch.testing.assert_close(written["model"]["embed"], rounded(tied, 8))
-    torch.testing.assert_close(written["model"]["output"], rounded(tied, 8))
-    torch.testing.assert_close(written["model"]["norm"], torch.ones(4))
+    assert torch.equal(written["model"]["embed"], rounded(tied, 8))
+    assert written["model"]["embed"].data_ptr() == written["model"]["output"].data_ptr()
+    assert torch.equal(written["model"]["norm"], norm.half().float())
+    assert torch.equal(written["model"]["fixed"], fixed)
     assert "last_optimizer_state" not in written
+
+
+def test_masked_models_are_refused(tmp_path: Path) -> None:
+    model = {"fc1.parametrizations.weight.original": torch.randn(3, 4)}
+    torch.save({"args": argparse.Namespace(), "model": model}, tmp_path / "a.pt")
+    with pytest.raises(DataError, match=r"a\.pt is no dense model: its weights are under masks"):
+        quantize(tmp_path / "a.pt", 4, tmp_path / "b.pt")
+    assert not (tmp_path / "b.pt").exists()
+
+
+class TestTrainedThroughTheRounding:
+    @pytest.mark.parametrize("bits", [2, 4])
+    def test_weights_are_those_of_validation(self, bits: int, corpus: Path, tmp_path: Path) -> None:
+        trained = train(corpus, tmp_path, "--dense", "--train-bits", str(bits), "--share-all-embeddings", updates=20)
+        used = load_model(trained)
+        assert quantize(trained, None, tmp_path / "small.pt")[0] == bits
+        plain = load_model(tmp_path / "small.pt")
+        assert plain.encoder.embed_tokens.weight is plain.decoder.output_projection.weight
+        modules = dict(used.named_modules())
+        weights = {name: p for name, p in plain.named_parameters() if p.dim() == 2}
+        assert len(weights) == 33 == len({trained_weight(m) for _, m in parametrized_modules(used, RoundedWeight)})
+        for name, weight in weights.items():
+            assert torch.equal(weight, modules[name.rpartition(".")[0]].weight)
+        with torch.no_grad():  # they differ by norms and biases in float16
+            torch.testing.assert_close(plain(**batch())[0], used(**batch())[0], rtol=0, atol=0.02)
+
+    def test_other_bits_are_rounded_anew(self, corpus: Path, tmp_path: Path) -> None:
+        trained = train(corpus, tmp_path, "--dense", "--train-bits", "4", updates=2)
+        assert quantize(trained, 2, tmp_path / "small.pt")[0] == 2
+        name = "encoder.layers.0.fc1"
+        weight = load(trained)["model"][f"{name}.parametrizations.weight.original"]
+        assert torch.equal(load(tmp_path / "small.pt")["model"][f"{name}.weight"], rounded(weight, 2))

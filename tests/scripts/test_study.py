@@ -60,6 +60,10 @@ def test_runs_change_the_flags_and_settings_of_their_write(tmp_path: Path) -> No
         ("[runs]\na = {}", "the run 'a' has no data"),
         ('data = "x"\n[runs]\na = 1', "the run 'a' must be a table of flags"),
         ('data = "x"\n[runs]\n"a b" = {}\n"a-b" = {}', "'a b' would share its files"),
+        ('data = "x"\n[runs]\na = {bits = 4}', "the run 'a' has bits, but is not dense"),
+        ('data = "x"\n[runs]\na = {dense = true, bits = [4, 16]}', "the run 'a' asks for 16 bits: they must be from 2"),
+        ('data = "x"\n[runs]\na = {dense = true, train-bits = "x"}', "the run 'a' asks for x bits"),
+        ('data = "x"\n[runs]\na = {dense = true, train-bits = 2, bits = 4}', "the run 'a' has bits and train-bits"),
     ],
 )
 def test_bad_studies_are_named(text: str, expected: str, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,12 +16,17 @@ from scripts.study import Run
 from tests.plugin.running import SIZE, prepared
 
 
-def test_a_run_is_trained_scored_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = prepared(tmp_path, Subword("sentencepiece", 60))
+def toy_flags() -> dict[str, Any]:
+    """fairseq-train's, of a short training."""
     size = dict(zip((flag.removeprefix("--") for flag in SIZE[::2]), SIZE[1::2]))
     flags = {"arch": "one_layer_masked_tiny", **size, "optimizer": "adam", "lr": "5e-3", "max-update": 4}
     flags["required-batch-size-multiple"] = 1
-    flags |= {"max-tokens": 200, "criterion": "label_smoothed_cross_entropy", "no-epoch-checkpoints": True}
+    return {**flags, "max-tokens": 200, "criterion": "label_smoothed_cross_entropy", "no-epoch-checkpoints": True}
+
+
+def test_a_run_is_trained_scored_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = prepared(tmp_path, Subword("sentencepiece", 60))
+    flags = toy_flags()
     run = Run("toys", "a run", 1, flags, str(data), ("valid",), beam=2, lenpen=(1.0, -2.0), last=None)
     monkeypatch.setattr(study, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(Run, "folder", tmp_path / "run")
@@ -48,3 +54,24 @@ def test_a_run_is_trained_scored_and_kept(tmp_path: Path, monkeypatch: pytest.Mo
     run.result.unlink()
     with pytest.raises(DataError, match="was begun with other flags: remove it, or name the run anew"):
         sweep.make(other, threads=1)
+
+
+@pytest.mark.parametrize(("changed", "bits"), [({"train-bits": 2}, ()), ({}, (2,))])
+def test_rounded_dense_models_are_scored(
+    changed: dict[str, int], bits: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = prepared(tmp_path, Subword("sentencepiece", 60))
+    flags = {**toy_flags(), "dense": True, **changed}
+    run = Run("toys", "a run", 1, flags, str(data), ("valid",), beam=2, lenpen=(1.0,), last=None, bits=bits)
+    monkeypatch.setattr(study, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(Run, "folder", tmp_path / "run")
+    sweep.make(run, threads=1)
+    kept = json.loads(run.result.read_text())
+    rounded = kept if changed else kept["int2"]
+    assert rounded["valid"]["checkpoint"]["path"].endswith("int2.pt")
+    assert rounded["valid"]["checkpoint"]["updates"] == 4
+    assert rounded["size"]["bytes"] < rounded["size"]["weights"] / 2
+    assert ("int2" in kept) is bool(bits)
+    if bits:
+        assert kept["size"] == {"weights": rounded["size"]["weights"], "bytes": 4 * rounded["size"]["weights"]}
+    assert [file.name for file in (tmp_path / "run").glob("*.pt")] == ["checkpoint_best.pt"]

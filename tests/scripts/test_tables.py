@@ -159,3 +159,10 @@ def test_effects_are_drawn_beyond_the_span_too(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     plots.effects(tmp_path / "effects.png", {"far": -26.3, "near": 0.5}, [1.0])
     assert (tmp_path / "effects.png").stat().st_size > 1000
+
+
+def test_models_trained_through_the_rounding_are_of_their_bits(tmp_path: Path) -> None:
+    runs = '[runs]\n"a" = {dense = true, train-bits = 2, splits = ["test"]}\n'
+    path = write(tmp_path, 'data = "data-bin/toy.de-en"\n' + runs)
+    kept(path, {"a-s1": {**result(30, 5), "test": result(29, 5)["valid"]}})
+    assert list(tables.sized(tables.rows_of(path))) == [plots.Sized("a", "dense, trained in 2 bits", 12_345, 29)]
