@@ -179,7 +179,7 @@ def _merged(groups: dict[nn.Parameter, _Group]) -> list[_Group]:
 
 def _warn_of_the_rest(model: nn.Module, trained: Collection[nn.Parameter]) -> None:
     """Name the matrices that nobody masks, trains or has chosen to leave."""
-    known = {parameter for place in maskable_places(model) for parameter in [place.original]}
+    known = {parameter for place in maskable_places(model) for parameter in place.module.parameters()}
     rest = [
         f"{name} {tuple(parameter.shape)}"
         for name, parameter in model.named_parameters()

@@ -126,7 +126,7 @@ def tied_places(model: nn.Module, places: Iterable[Place]) -> dict[nn.Parameter,
         for tensor, parameter in module.named_parameters(recurse=False):
             others = tied.get(parameter, ())
             if others and not any(place.module is module and place.tensor == tensor for place in others):
-                raise ValueError(f"{name}.{tensor} is tied to {others[0].path}, and would stay dense")
+                raise ValueError(f"{name}.{tensor} is tied to {others[0].path}: it would stay dense")
     return tied
 
 

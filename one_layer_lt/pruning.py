@@ -17,8 +17,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from .maskable import parametrized_places
 from .selection import as_one, kept_count, select_
-from .trained import fold_parametrized_, parametrization_of, parametrize_, parametrized_modules, trained_weight
+from .trained import fold_parametrized_, parametrization_of, parametrize_, parametrized_modules
 
 SCOPES = ("global", "tensor")
 
@@ -55,9 +56,9 @@ def prune_(model: nn.Module, keep: float, scope: str = "global") -> nn.Module:
 
     The weights stay as they are, only masks change; see ``magnitude_masks``, which it raises ``ValueError`` like.
     """
-    modules = {pruned_weight(module): (name, module) for name, module in pruned_modules(model)}
-    weights = {name: trained_weight(module) for name, module in modules.values()}
-    masks = {name: pruned.mask for pruned, (name, _) in modules.items()}
+    places = {place.parametrization: place for place in parametrized_places(model, PrunedWeight)}
+    weights = {place.name: place.original for place in places.values()}
+    masks = {place.name: cast(PrunedWeight, pruned).mask for pruned, place in places.items()}
     for name, mask in magnitude_masks(weights, masks, keep, scope).items():
         masks[name].copy_(mask)
     return model
@@ -103,7 +104,8 @@ def fold_pruned_(model: nn.Module) -> nn.Module:
 
 def count_kept(model: nn.Module) -> tuple[int, int]:
     """How many weights of a prunable model are kept, and how many it has; tied ones count once."""
-    masks = [pruned.mask for pruned in {pruned_weight(module) for _, module in pruned_modules(model)}]
+    pruned = {place.parametrization for place in parametrized_places(model, PrunedWeight)}
+    masks = [cast(PrunedWeight, each).mask for each in pruned]
     return sum(int(mask.sum()) for mask in masks), sum(mask.numel() for mask in masks)
 
 

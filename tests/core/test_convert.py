@@ -351,7 +351,7 @@ class TestRefusals:
         mask_(stacks, configure=leaving_out(name))
         assert len(list(masked_modules(stacks))) == 9
 
-    @pytest.mark.parametrize("model", [nn.LayerNorm(4), nn.Conv1d(2, 2, 1), nn.Sequential()])
+    @pytest.mark.parametrize("model", [nn.LayerNorm(4), nn.PReLU(3), nn.Sequential()])
     def test_nothing_to_mask(self, model: nn.Module) -> None:
         before = snapshot(model)
         with pytest.raises(ValueError, match="nothing to mask"):

@@ -21,9 +21,9 @@ from one_layer_lt.pruning import (
     prune_,
     pruned_modules,
     pruned_weight,
-    trained_weight,
 )
 from one_layer_lt.selection import kept_count
+from one_layer_lt.trained import trained_weight
 
 NewModel = Callable[[str], "tuple[nn.Module, Tensor]"]
 KINDS = ["stacks", "tied", "images"]
@@ -194,7 +194,7 @@ class TestModels:
         assert count_kept(first) == count_kept(second)
 
     def test_refuses_and_leaves_as_it_was(self, images: nn.Module, stacks: nn.Module) -> None:
-        with pytest.raises(ValueError, match="there are no weights: the model has no Linear"):
+        with pytest.raises(ValueError, match="there are no weights: the model has no linear layer"):
             prunable_(nn.Sequential(nn.ReLU()))
         with pytest.raises(ValueError, match=r"conv.weight is already parametrized"):
             prunable_(mask_(images, MaskConfig()))

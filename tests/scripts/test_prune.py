@@ -23,8 +23,9 @@ from fairseq_cli import train as fairseq_train
 
 from data_prep.lib import cli
 from data_prep.lib.errors import DataError
-from one_layer_lt.pruning import count_kept, pruned_modules, pruned_weight, trained_weight
+from one_layer_lt.pruning import count_kept, pruned_modules, pruned_weight
 from one_layer_lt.selection import kept_count
+from one_layer_lt.trained import trained_weight
 from scripts import prune
 from tests.plugin import conftest as toy
 from tests.plugin.running import PLUGIN, batch, build, load_model, load_state, train, train_arguments
