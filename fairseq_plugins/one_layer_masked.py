@@ -27,7 +27,7 @@ from one_layer_lt.pruning import fold_pruned_, prunable_
 from one_layer_lt.rounding import fold_rounded_, round_weights_
 
 from .embeddings import check_embedding_files
-from .options import MaskOptions, configure, mask_config, set_defaults
+from .options import MaskOptions, check_kinds, configure, mask_config, set_defaults
 from .output import contiguous_output_
 from .twin import fitted_scales, load_twin, plain_, report
 
@@ -73,6 +73,10 @@ class OneLayerMaskedModel(TransformerModel):
         tied = decoder.output_projection is not None and (
             decoder.output_projection.weight is decoder.embed_tokens.weight
         )
+        try:
+            check_kinds(args, tied)
+        except ValueError as error:
+            _stop(error)
         trained = _trained_by_name(args, model)
         if args.scores_from and not getattr(args, "scores_in_checkpoint", False):
             try:

@@ -149,6 +149,24 @@ def mask_config(args: Namespace) -> MaskConfig:
     return config
 
 
+def check_kinds(args: Namespace, tied_output: bool) -> None:
+    """Raises ``ValueError``, which names the flag, where one asks of a kind of tensors what would be without effect."""
+    unmasked = {"pretrained": "fixed", "trained": "trained"}.get(args.embeddings)
+    for flag, text in (("--rule-of", args.rule_of), ("--keep-of", args.keep_of), ("--scale-of", args.scale_of)):
+        named = by_kind(flag, text)
+        if tied_output and "output_projection" in named:
+            raise ValueError(f"{flag} {text}: the output projection is tied to the embedding: name embed_tokens")
+        for kind in ("embed_tokens", "output_projection"):
+            if kind in named and unmasked and not (kind == "output_projection" and unmasked == "fixed"):
+                raise ValueError(
+                    f"{flag} {text}: --embeddings {args.embeddings} are {unmasked}, not masked: leave {kind} out"
+                )
+        if flag == "--scale-of" and "embed_tokens" in named and args.embeddings == "pretrained-masked":
+            raise ValueError(
+                f"{flag} {text}: pre-trained embeddings are as they are, not drawn: leave embed_tokens out"
+            )
+
+
 def of_kind(args: Namespace, config: MaskConfig, kind: str) -> MaskConfig:
     """``config`` with what ``--rule-of``, ``--keep-of`` and ``--scale-of`` change of it for tensors of a kind.
 
@@ -237,9 +255,7 @@ def configure(args: Namespace, config: MaskConfig, tied_output: bool) -> Configu
         chosen, kind = standard(name), name.rpartition(".")[2]
         if kind == "output_projection" and tied_output:
             kind = "embed_tokens"
-        if chosen is None or chosen.init == EXISTING:
-            return chosen
-        return of_kind(args, chosen, kind)
+        return None if chosen is None else of_kind(args, chosen, kind)
 
     def standard(name: str) -> "MaskConfig | None":
         path = name.split(".")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import MaskConfig
+from .eager import eager, is_exporting
 from .layout import Layout, tile_shape
 from .maskable import Place
 from .rules.straight_through import covered, effective_weight
@@ -54,7 +55,12 @@ class MaskedWeight(nn.Module):
         self._value: Tensor | None = None
         self._key: tuple[object, ...] | None = None
 
+    @eager
     def forward(self, scores: Tensor) -> Tensor:
+        if is_exporting():
+            raise RuntimeError(
+                "a masked model cannot be exported: fold_ it first, which makes its weights plain tensors"
+            )
         with_grad = torch.is_grad_enabled()
         lasting = not with_grad and not self.training
         # Optimisers write through .data, which leaves the version as it was: only evaluation may rely on it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,30 @@ def test_hugging_face_encoder(rule: str) -> None:
     model = mask_(bert(), MaskConfig(rule=rule))
     tokens = torch.arange(24).view(2, 12)
     check_only_scores_move(model, lambda net: net(tokens).pooler_output)
+
+
+@dataclass
+class Doubled(MaskRule):
+    """A rule of one's own with a factor of the whole tensor, redraws left alone."""
+
+    def mask(self, scores: Tensor) -> Tensor:
+        return (scores > 0).to(scores.dtype)
+
+    def scale(self, mask: Tensor, weight: Tensor) -> Tensor:
+        return 2 * weight.abs().max()
+
+    def combine_(self, mask: Tensor, weight: Tensor, scale: Tensor | None) -> Tensor:
+        return mask.mul_(weight.sign()) if scale is None else mask.mul_(weight.sign()).mul_(scale.to(mask))
+
+
+def test_a_rule_of_ones_own_with_a_scale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(RULES, "doubled", Doubled)
+    model = mask_(resnet18(), MaskConfig(rule="doubled")).eval()
+    save_ticket(tmp_path / "net.ticket", model)
+    filled = load_ticket(tmp_path / "net.ticket").fill_(resnet18())
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(filled(images), model(images))
 
 
 def test_the_rule_that_the_documentation_makes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

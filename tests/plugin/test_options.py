@@ -24,6 +24,8 @@ CASES = [
     (["--logit-scale", "0"], "--logit-scale 0: must be a positive number"),
     (["--logit-scale", "2", "--no-decoder-final-norm"], "not with --no-decoder-final-norm"),
     (["--keep-of", "fc3=0.5"], "--keep-of fc3=0.5: must be NAME=VALUE,..., each name once, of: embed_tokens, q_proj"),
+    (["--keep-of", "output_projection=0.4"], "the output projection is tied to the embedding: name embed_tokens"),
+    (["--keep-of", "embed_tokens=0.4", "--embeddings", "trained"], "--embeddings trained are trained, not masked"),
     (["--rule-of", "fc1=magic"], "--rule-of fc1=magic: unknown rule 'magic'; choose one of: edge_popup"),
     (["--rule-of", "fc1=sign", "--keep-of", "fc1=0.5"], "--keep-of fc1=0.5: keep: the rule sign has no keep ratio"),
     (["--dense", "--train-bits", "1"], "--train-bits 1: must be from 2 to 8"),

@@ -121,7 +121,7 @@ class TestRefused:
         assert "not a checkpoint of fairseq" in refusal(capsys, data, *SIGNS, "--scores-from", str(missing))
 
     def test_other_models(self, data: Path, twin: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert "it is a masked model" in refusal(capsys, data, *SIGNS, "--scores-from", str(checkpoint))
+        assert "its weights are masked or rounded" in refusal(capsys, data, *SIGNS, "--scores-from", str(checkpoint))
         given = ["--scores-from", str(twin)]
         assert "is of shape" in refusal(capsys, data, *SIGNS, *given, "--encoder-ffn-embed-dim", "64")
         assert "it has no" in refusal(capsys, data, *SIGNS, *given, "--encoder-layers", "3")
