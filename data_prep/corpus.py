@@ -22,11 +22,13 @@ def main() -> None:
     cli.add_languages(parser)
     parser.add_argument("--name", default="corpus", help="what the data folder calls the corpus (corpus)")
     parser.add_argument("--size", type=int, metavar="N", help="sentencepieces (8000) or BPE merges (10000)")
+    cli.add_samples(parser)
     parser.add_argument("--lowercase", action="store_true", help="lower-case what is learnt, not the references")
     parser.add_argument("--tokenized", action="store_true", help="Moses tokenizer and joint BPE, not sentencepiece")
     args = parser.parse_args()
     kind, size = ("moses-bpe", 10_000) if args.tokenized else ("sentencepiece", 8_000)
-    subword = Subword(kind, size if args.size is None else args.size, args.lowercase)
+    size = size if args.size is None else args.size
+    subword = Subword(kind, size, args.lowercase, samples=args.samples, alpha=args.alpha)
     languages = args.source, args.target
     with tempfile.TemporaryDirectory() as scratch:
         files = collect(args.origin, [f"{split}.{lang}" for split in SPLITS for lang in languages], Path(scratch))

@@ -30,15 +30,15 @@ def main() -> None:
     cli.add_languages(parser, "de", "en")
     parser.add_argument("--tokenized", action="store_true", help="lower-case, Moses tokenizer, 10,000 joint BPE merges")
     parser.add_argument("--size", type=int, metavar="N", help="sentencepieces (8000) or BPE merges (10000)")
+    cli.add_samples(parser)
     args = parser.parse_args()
     languages = args.source, args.target
     for flag, language in zip(("--source", "--target"), languages):
         if language not in LANGUAGES:
             raise DataError(f"{flag} {language!r} is not one of {', '.join(LANGUAGES)}")
-    if args.tokenized:
-        subword = Subword("moses-bpe", 10_000 if args.size is None else args.size, lowercase=True)
-    else:
-        subword = Subword("sentencepiece", 8_000 if args.size is None else args.size)
+    kind, size = ("moses-bpe", 10_000) if args.tokenized else ("sentencepiece", 8_000)
+    size = size if args.size is None else args.size
+    subword = Subword(kind, size, lowercase=args.tokenized, samples=args.samples, alpha=args.alpha)
     out = cli.out_folder(args, "multi30k", *languages)
     names = [f"{stem}.{language}" for stem in FILES.values() for language in languages]
     with tempfile.TemporaryDirectory() as scratch:

@@ -37,11 +37,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="another seed, other phrases (1)")
     parser.add_argument("--pairs", type=int, default=22_000, metavar="N", help="pairs in all three splits (22000)")
     parser.add_argument("--size", type=int, default=PIECES, metavar="N", help=f"sentencepieces ({PIECES})")
+    cli.add_samples(parser)
     args = parser.parse_args()
     check_languages(args.source, args.target)
     if args.pairs < FEWEST:
         raise DataError(f"--pairs {args.pairs}: must be at least {FEWEST}")
-    subword = Subword("sentencepiece", args.size)
+    subword = Subword("sentencepiece", args.size, samples=args.samples, alpha=args.alpha)
     out = cli.out_folder(args, "numbers", args.source, args.target)
     try:
         pairs = phrase_pairs(args.source, args.target, args.pairs, args.seed)

@@ -1,10 +1,17 @@
-"""Sequence-level distillation: a data folder whose training targets are a teacher's translations.
+"""Sequence-level distillation: a data folder whose training text has models' translations beside the corpus.
 
     python scripts/distil.py runs/dense/checkpoint_best.pt --data data-bin/multi30k.de-en \\
         --out data-bin/multi30k-distilled.de-en
+    python scripts/distil.py runs/dense-s1 runs/dense-s2 --backward runs/dense-en-de --data data-bin/multi30k.de-en \\
+        --out data-bin/multi30k-diverse.de-en
 
 What a model says is more regular than what people wrote, and easier to learn (Kim & Rush 2016, arXiv 1606.07947). Each
 source sentence is kept twice, with the target that it had and with the teacher's; validation and test stay as they are.
+
+With several teachers, each adds its translations. --backward names a model of the other direction, trained on what
+scripts/reverse.py makes: it translates the targets back, which adds sources (Nguyen et al. 2020, data diversification,
+arXiv 1911.01986). Several models leave out a pair that is there already; one teacher alone adds all its pairs.
+Of data made with --samples, the text is translated once, and what is added is sampled as often as the rest.
 """
 
 from __future__ import annotations
@@ -13,78 +20,128 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import islice
 from pathlib import Path
 
-import torch
-from fairseq.data import Dictionary
-from fairseq.data.data_utils import load_indexed_dataset
-from fairseq.data.indexed_dataset import make_builder
+from fairseq.data.data_utils import infer_language_pair, post_process
 
 from data_prep.lib import cli
+from data_prep.lib.binary import dictionary, read_train, write_train
 from data_prep.lib.errors import DataError
-from data_prep.lib.manifest import Manifest, checksums
+from data_prep.lib.manifest import Manifest, Settings, checksums
 from data_prep.lib.pipeline import workplace
-from scripts.average import count
-from scripts.score import ROOT, find_checkpoint, translate
+from data_prep.lib.sampling import add_samples
+from data_prep.lib.text import sha256
+from scripts.average import count, load
+from scripts.reverse import reversed_copy, swapped
+from scripts.score import POST_PROCESS, ROOT, find_checkpoint, translate
 
 log = logging.getLogger(__name__)
 
+Pairs = list[tuple[str, str]]  # source, target: subwords separated by spaces
 
-def distil(checkpoint: Path, data: Path, out: Path, beam: int) -> None:
-    """Make ``out`` of ``data`` and the checkpoint's translations of its training text, by beam search."""
+
+def distil(teachers: Sequence[Path], data: Path, out: Path, beam: int, backward: Path | None = None) -> None:
+    """Make ``out`` of ``data`` and translations of its training text, by beam search."""
     manifest = Manifest.read(data)
     settings = manifest.settings
     if out.exists():
         raise DataError(f"--out {out} is there already: choose another, or delete it first")
-    checkpoint, _ = find_checkpoint(checkpoint)
-    command = [sys.executable, "-m", "fairseq_cli.generate", str(data), "--path", str(checkpoint)]
-    command += ["--user-dir", str(ROOT / "fairseq_plugins"), "--gen-subset", "train", "--beam", str(beam)]
-    command += ["--source-lang", settings.source, "--target-lang", settings.target, "--max-tokens", "8000"]
-    command += ["--required-batch-size-multiple", "1", "--no-progress-bar"]
-    translations = translate(command, manifest.pairs["train"])
+    models = [(find_checkpoint(path)[0], settings) for path in teachers]
+    models += [(find_checkpoint(backward)[0], swapped(settings))] if backward else []
+    for path, direction in models:
+        check(path, data, direction, surely=direction != settings)
     with workplace(out) as work:
         made = work / "data"
         shutil.copytree(data, made)
-        for language, added in ((settings.source, None), (settings.target, translations)):
-            _extend(made, f"train.{settings.source}-{settings.target}.{language}", language, added)
-        pairs = {**manifest.pairs, "train": 2 * manifest.pairs["train"]}
-        replace(manifest, pairs=pairs, sha256=checksums(made)).write(made)
+        sides = (read_train(made, settings, language) for language in settings.languages)
+        corpus: Pairs = list(islice(zip(*sides), manifest.pairs["train"] // settings.samples))
+        if settings.samples > 1:
+            _write(made, settings, corpus)  # the samples would all be translated
+        if backward:
+            reversed_copy(made, work / "reversed", settings)
+        pairs, added = list(corpus), list(manifest.added)
+        for path, direction in models:
+            forth = direction == settings
+            said = translate(_command(path, made if forth else work / "reversed", direction, beam), len(corpus))
+            new = [(source, line) if forth else (line, target) for (source, target), line in zip(corpus, said)]
+            if len(models) > 1:
+                new = _unseen(new, pairs, settings)
+            what, name = "targets" if forth else "sources", "/".join(path.parts[-2:])
+            log.info("%s: added %d %s, left out %d", name, len(new), what, len(corpus) - len(new))
+            added.append(f"{len(new)} {what} by {name}, sha256 {sha256(path)}")
+            pairs += new
+        _write(made, settings, pairs)
+        if settings.samples > 1:
+            add_samples(made, settings)
+        counts = {**manifest.pairs, "train": settings.samples * len(pairs)}
+        replace(manifest, pairs=counts, sha256=checksums(made), added=added).write(made)
         os.replace(made, out)
     log.info("made %s", out)
 
 
-def _extend(folder: Path, name: str, language: str, added: list[str] | None) -> None:
-    """Append lines of subwords to a binary text, or the text itself once more."""
-    dictionary = Dictionary.load(str(folder / f"dict.{language}.txt"))
-    text = load_indexed_dataset(str(folder / name), dictionary)
-    if text is None:
-        raise DataError(f"{folder} has no {name}")
-    new = folder / f"{name}.new"
-    builder = make_builder(f"{new}.bin", "mmap", vocab_size=len(dictionary))
-    for numbers in chain(text, text if added is None else _encoded(added, dictionary)):
-        builder.add_item(numbers)
-    builder.finalize(f"{new}.idx")
-    del text  # it maps the files that now go
-    for part in ("bin", "idx"):
-        os.replace(f"{new}.{part}", folder / f"{name}.{part}")
+def check(checkpoint: Path, data: Path, direction: Settings, surely: bool = False) -> None:
+    """Raise ``DataError`` unless a checkpoint translates in this direction with the dictionaries of ``data``.
+
+    A checkpoint holds neither: both are looked up in the folder that it was trained on. Where that is gone, there is a
+    warning, or if it must be known ``surely``, an error.
+    """
+    task = (load(checkpoint).get("cfg") or {}).get("task") or {}
+    folder = Path(str(task.get("data") or "").split(os.pathsep)[0])
+    names = [f"dict.{language}.txt" for language in direction.languages]
+    languages = tuple(infer_language_pair(str(folder))) if folder.is_dir() else (None, None)
+    languages = task.get("source_lang") or languages[0], task.get("target_lang") or languages[1]
+    if all(languages) and languages != direction.languages:
+        wanted = "-".join(direction.languages)
+        raise DataError(f"{checkpoint} translates {'-'.join(languages)}: name a model of {wanted}")
+    if not all((folder / name).is_file() for name in names):
+        said = f"{checkpoint} was trained on {folder}, which is not here to compare languages and dictionaries with"
+        if surely:
+            raise DataError(f"{said}: put it back, or train again on what scripts/reverse.py makes of {data}")
+        log.warning(said)
+        return
+    for name, language in zip(names, direction.languages):
+        if dictionary(folder, language).symbols != dictionary(data, language).symbols:
+            mend = "train it on this data, or on what scripts/reverse.py makes of it"
+            raise DataError(f"{checkpoint} was trained with another {name} (in {folder}) than {data} has: {mend}")
 
 
-def _encoded(lines: list[str], dictionary: Dictionary) -> Iterator[torch.Tensor]:
-    for line in lines:
-        yield dictionary.encode_line(line, add_if_not_exist=False).int()
+def _command(checkpoint: Path, data: Path, direction: Settings, beam: int) -> list[str]:
+    command = [sys.executable, "-m", "fairseq_cli.generate", str(data), "--path", str(checkpoint)]
+    command += ["--user-dir", str(ROOT / "fairseq_plugins"), "--gen-subset", "train", "--beam", str(beam)]
+    command += ["--source-lang", direction.source, "--target-lang", direction.target, "--max-tokens", "8000"]
+    return [*command, "--required-batch-size-multiple", "1", "--no-progress-bar"]
+
+
+def _unseen(new: Pairs, pairs: Pairs, settings: Settings) -> Pairs:
+    """The new pairs whose text, however it is cut into subwords, is neither there already nor empty on a side."""
+
+    def text(pair: tuple[str, str]) -> tuple[str, ...]:
+        return tuple(post_process(line, POST_PROCESS[settings.tokenizer]) for line in pair)
+
+    seen = set(map(text, pairs))
+    kept: dict[tuple[str, ...], tuple[str, str]] = {}
+    for pair in new:
+        kept.setdefault(text(pair), pair)
+    return [pair for words, pair in kept.items() if all(words) and words not in seen]
+
+
+def _write(folder: Path, settings: Settings, pairs: Pairs) -> None:
+    for side, language in enumerate(settings.languages):
+        write_train(folder, settings, language, (pair[side] for pair in pairs))
 
 
 def main() -> None:
     parser = cli.Parser(prog="distil.py", description=__doc__)
-    parser.add_argument("checkpoint", type=Path, help="the teacher: a checkpoint, or a folder of them")
+    parser.add_argument("teachers", type=Path, nargs="+", metavar="teacher", help="a checkpoint, or a folder of them")
+    parser.add_argument("--backward", type=Path, metavar="PATH", help="a model of the other direction, for sources")
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="prepared data folder")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="data folder to make")
     parser.add_argument("--beam", type=count, default=5, metavar="N", help="width of the beam search (5)")
     args = parser.parse_args()
-    distil(args.checkpoint, args.data, args.out, args.beam)
+    distil(args.teachers, args.data, args.out, args.beam, args.backward)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Callable, NoReturn
 
 from .errors import DataError
+from .manifest import ALPHA
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,14 @@ def add_languages(made: Parser, source: str | None = None, target: str | None = 
     for flag, default in (("--source", source), ("--target", target)):
         shown = f" ({default})" if default else ""
         made.add_argument(flag, default=default, required=default is None, metavar="LANG", help=f"language code{shown}")
+
+
+def add_samples(made: Parser) -> None:
+    """`--samples` and `--alpha`: subword regularisation."""
+    said = "write the training text N times, cut into other sentencepieces each time but the first (1)"
+    made.add_argument("--samples", type=int, default=1, metavar="N", help=said)
+    said = f"0 makes all segmentations as likely, 1 as likely as the model has it ({ALPHA})"
+    made.add_argument("--alpha", type=float, default=ALPHA, metavar="X", help=said)
 
 
 def out_folder(args: argparse.Namespace, corpus: str, source: str, target: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ FILE = "data.json"
 FORMAT = 1
 SPLITS = ("train", "valid", "test")
 MODELS = {"sentencepiece": "spm.model", "moses-bpe": "codes"}
-_TYPES = {"str": str, "int": int, "bool": bool}
+ALPHA = 0.1
+_TYPES = {"str": str, "int": int, "bool": bool, "float": float}
+_SAMPLING = ("samples", "alpha", "seed")  # written only where there are samples
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,9 @@ class Settings:
     lowercase: bool
     aggressive: bool  # Moses' aggressive hyphen splitting
     joined_dictionary: bool
+    samples: int = 1  # segmentations of each training pair, the best one first
+    alpha: float = ALPHA  # of the sampled ones
+    seed: int = 1  # of the sampled ones
 
     @property
     def model(self) -> str:
@@ -51,6 +56,7 @@ class Manifest:
     pairs: Mapping[str, int]
     sha256: Mapping[str, str]  # every other file of the folder
     versions: Mapping[str, str]
+    added: Sequence[str] = ()  # what else than the corpus is in the training text
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
@@ -67,14 +73,24 @@ class Manifest:
             raise DataError(f"{path}: format {found!r} is not {FORMAT}: delete {folder} and prepare it again")
         try:
             manifest = cls(
-                settings=Settings(**{f.name: _typed(data, f.name, _TYPES[str(f.type)]) for f in fields(Settings)}),
+                settings=Settings(
+                    **{
+                        f.name: _typed(data, f.name, _TYPES[str(f.type)])
+                        for f in fields(Settings)
+                        if f.name in data or f.name not in _SAMPLING
+                    }
+                ),
                 text=_typed(data, "text", str),
                 pairs=_mapping(data, "pairs", int),
                 sha256=_mapping(data, "sha256", str),
                 versions=_mapping(data, "versions", str),
+                added=tuple(_strings(data.get("added", []))),
             )
             if manifest.settings.tokenizer not in MODELS:
                 raise ValueError(f"tokenizer {manifest.settings.tokenizer!r} is not one of {', '.join(MODELS)}")
+            samples = manifest.settings.samples
+            if samples < 1 or manifest.pairs.get("train", 0) % samples:
+                raise ValueError(f"samples {samples} must divide the number of training pairs")
             if set(manifest.pairs) != set(SPLITS):
                 raise ValueError(f"pairs must name {', '.join(SPLITS)}")
             if any(Path(name).is_absolute() or ".." in Path(name).parts for name in manifest.sha256):
@@ -95,8 +111,11 @@ class Manifest:
     def write(self, folder: Path) -> None:
         """Write `folder/data.json`, whole or not at all."""
         settings = asdict(self.settings)
+        if self.settings.samples == 1:
+            settings = {name: value for name, value in settings.items() if name not in _SAMPLING}
         data = {"format": FORMAT, **settings, "model": self.settings.model, "text": self.text}
         data.update(pairs=dict(self.pairs), sha256=dict(self.sha256), versions=dict(self.versions))
+        data.update({"added": list(self.added)} if self.added else {})
         beside = folder / (FILE + ".part")
         beside.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         os.replace(beside, folder / FILE)
@@ -116,3 +135,9 @@ def _typed(data: Mapping[str, Any], name: str, kind: type) -> Any:
 
 def _mapping(data: Mapping[str, Any], name: str, kind: type) -> dict[str, Any]:
     return {key: _typed(data[name], key, kind) for key in _typed(data, name, dict)}
+
+
+def _strings(value: Any) -> list[str]:
+    if not isinstance(value, list) or any(type(item) is not str for item in value):
+        raise ValueError(f"'added' must be a list of strings, not {value!r}")
+    return value

@@ -79,6 +79,8 @@ def make_settings(corpus: str, source: str, target: str, subword: Subword, joine
         lowercase=subword.lowercase,
         aggressive=subword.aggressive,
         joined_dictionary=joined_dictionary,
+        samples=subword.samples,
+        alpha=subword.alpha,
     )
 
 
@@ -167,6 +169,12 @@ def build(
     pairs = {split: sum(1 for _ in read_pairs(encoded[split])) for split in SPLITS}
     log.info("binarising %s", ", ".join(f"{count:,} {split}" for split, count in pairs.items()))
     binarize(work / "encoded", settings.source, settings.target, data, settings.joined_dictionary)
+    if settings.samples > 1:
+        from .sampling import add_samples  # brings fairseq along, which takes seconds to import
+
+        log.info("sampling %d more segmentations", settings.samples - 1)
+        add_samples(data, settings)
+        pairs["train"] *= settings.samples
     references = {"raw": raw} if settings.tokenizer == "sentencepiece" else {"raw": raw, "tok": tokens}
     for folder, texts in references.items():
         for split in SPLITS[1:]:

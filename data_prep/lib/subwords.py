@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from subword_nmt.apply_bpe import BPE
 from subword_nmt.learn_bpe import learn_bpe
 
 from .errors import DataError
-from .manifest import MODELS
+from .manifest import ALPHA, MODELS
 from .progress import progress
 from .text import read_lines
 
@@ -34,6 +35,8 @@ class Subword:
     size: int
     lowercase: bool = False
     aggressive: bool = False  # Moses' aggressive hyphen splitting
+    samples: int = 1  # segmentations of each training sentence
+    alpha: float = ALPHA  # of the sampled ones: 0, all are as likely; 1, as likely as the model has it
 
     def __post_init__(self) -> None:
         if self.kind not in MODELS:
@@ -42,6 +45,14 @@ class Subword:
             raise DataError(f"--size {self.size}: must be at least 1")
         if self.aggressive and self.kind != "moses-bpe":
             raise DataError("aggressive hyphen splitting is Moses': it needs kind 'moses-bpe'")
+        if self.samples < 1:
+            raise DataError(f"--samples {self.samples}: must be at least 1")
+        if self.samples > 1 and self.kind != "sentencepiece":
+            raise DataError(f"--samples {self.samples} needs sentencepieces: leave out --tokenized")
+        if self.alpha != ALPHA and self.samples == 1:
+            raise DataError(f"--alpha {self.alpha:g} needs --samples of 2 or more")
+        if not 0 <= self.alpha < math.inf:
+            raise DataError(f"--alpha {self.alpha:g}: must be a number from 0 on")
 
 
 def learn(subword: Subword, texts: tuple[Path, Path], model: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,15 @@ def test_round_trip(folder: Path) -> None:
     assert (folder / "data.json").read_bytes() == before
 
 
+def test_samples_and_additions_are_named_where_there_are_some(folder: Path) -> None:
+    plain = Manifest.read(folder)
+    assert (plain.settings.samples, plain.added) == (1, ())
+    assert not {"samples", "alpha", "seed", "added"} & set(json.loads((folder / "data.json").read_text()))
+    more = replace(plain, settings=replace(plain.settings, samples=3, alpha=0.5, seed=2), added=("3 targets",))
+    more.write(folder)
+    assert Manifest.read(folder) == more
+
+
 def test_changed_and_missing_files(folder: Path) -> None:
     (folder / "raw" / "test.de").write_text("abd")
     with pytest.raises(DataError, match=r"raw/test\.de has changed"):
@@ -54,6 +64,12 @@ def test_changed_and_missing_files(folder: Path) -> None:
         ("tokenizer", "words"),
         ("pairs", {"train": 1}),
         ("pairs", None),
+        ("samples", 2),  # of 3 pairs
+        ("samples", 0),
+        ("samples", "3"),
+        ("alpha", "0.1"),
+        ("added", "3 targets"),
+        ("added", [3]),
         ("sha256", {"../other": "00"}),
         ("sha256", {"/etc/passwd": "00"}),
     ],
