@@ -8,8 +8,9 @@ from typing import Callable
 from fairseq.models import register_model_architecture
 from fairseq.models.transformer.transformer_legacy import base_architecture
 
-from . import one_layer_masked as _registers_the_model  # noqa: F401
+from .one_layer_masked import NAME
 from .options import set_defaults
+from .stop import stop
 
 SIZES = {
     "one_layer_masked": (512, 2048, 8, 6),
@@ -32,11 +33,14 @@ def _architecture(width: int, ffn: int, heads: int, layers: int) -> Callable[[Na
         for name, size in sizes.items():
             for stack in ("encoder", "decoder"):
                 setattr(args, f"{stack}_{name}", getattr(args, f"{stack}_{name}", size))
-        set_defaults(args)
+        try:
+            set_defaults(args)
+        except ValueError as error:
+            stop(NAME, error)
         base_architecture(args)
 
     return set_architecture
 
 
 for _name, _sizes in SIZES.items():
-    register_model_architecture("one_layer_masked", _name)(_architecture(*_sizes))
+    register_model_architecture(NAME, _name)(_architecture(*_sizes))

@@ -4,10 +4,9 @@ fairseq-train DATA --user-dir fairseq_plugins --criterion distilled_cross_entrop
 """
 
 import copy
-import sys
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, Optional
+from typing import Any, Optional
 
 import torch
 from fairseq.checkpoint_utils import load_model_ensemble
@@ -22,8 +21,11 @@ from torch import nn
 
 from .hidden import distance, layer_outputs
 from .output import contiguous_output_
+from .stop import stop
 
 # No postponed annotations in this file: fairseq reads the types of the fields.
+
+NAME = "distilled_cross_entropy"
 
 
 @dataclass
@@ -43,7 +45,7 @@ class DistilledCrossEntropyConfig(LabelSmoothedCrossEntropyCriterionConfig):
     )
 
 
-@register_criterion("distilled_cross_entropy", dataclass=DistilledCrossEntropyConfig)
+@register_criterion(NAME, dataclass=DistilledCrossEntropyConfig)
 class DistilledCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
     """Cross-entropy against a mix of the teacher's distribution over words and the label-smoothed reference.
 
@@ -70,11 +72,11 @@ class DistilledCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
     ) -> None:
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
         if not teacher:
-            _stop("--criterion distilled_cross_entropy needs --teacher CHECKPOINT")
+            stop(NAME, "--criterion distilled_cross_entropy needs --teacher CHECKPOINT")
         if not 0 <= teacher_weight <= 1:
-            _stop(f"--teacher-weight {teacher_weight}: choose one in [0, 1]")
+            stop(NAME, f"--teacher-weight {teacher_weight}: choose one in [0, 1]")
         if not 0 <= hidden_weight < float("inf"):
-            _stop(f"--hidden-weight {hidden_weight}: choose 0 or a positive number")
+            stop(NAME, f"--hidden-weight {hidden_weight}: choose 0 or a positive number")
         self.path, self.weight = teacher, teacher_weight
         self.hidden_weight, self.hidden_updates = hidden_weight, hidden_updates
         self._outputs: list[torch.Tensor] = []  # of the student's layers
@@ -118,7 +120,7 @@ class DistilledCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
     ) -> torch.Tensor:
         """What the layers' distance adds to the loss of each word."""
         if [states.shape for states in own] != [states.shape for states in theirs]:
-            _stop(f"--hidden-weight {self.hidden_weight}: {self.path} has layers of another number or width")
+            stop(NAME, f"--hidden-weight {self.hidden_weight}: {self.path} has layers of another number or width")
         inputs = sample["net_input"]
         read, written = inputs["src_tokens"].ne(self.padding_idx), inputs["prev_output_tokens"].ne(self.padding_idx)
         masks = [read if layer < encoders else written for layer in range(len(own))]
@@ -143,15 +145,10 @@ class DistilledCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
                 with torch.random.fork_rng(devices=[]):
                     (model,), _ = load_model_ensemble([self.path], task=copy.copy(self.task))
             except OSError:
-                _stop(f"--teacher {self.path}: no such checkpoint")
+                stop(NAME, f"--teacher {self.path}: no such checkpoint")
             except RuntimeError as error:
                 said = str(error).strip().splitlines()[-1].strip()
-                _stop(f"--teacher {self.path}: not a model with the dictionaries of this data: {said}")
+                stop(NAME, f"--teacher {self.path}: not a model with the dictionaries of this data: {said}")
             contiguous_output_(model)
             self._teacher.append(model.to(sample["target"].device).eval().requires_grad_(False))
         return self._teacher[0]
-
-
-def _stop(reason: str) -> NoReturn:
-    sys.stderr.write(f"distilled_cross_entropy: error: {reason}\n")
-    raise SystemExit(2)

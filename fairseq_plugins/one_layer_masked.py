@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import copy
 import logging
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from fairseq.dataclass.utils import gen_parser_from_dataclass
@@ -27,14 +26,19 @@ from one_layer_lt.pruning import fold_pruned_, prunable_
 from one_layer_lt.rounding import fold_rounded_, round_weights_
 
 from .embeddings import check_embedding_files
-from .options import MaskOptions, check_kinds, configure, mask_config, set_defaults
+from .masking import check_kinds, configure, mask_config
+from .old_names import add_old_names
+from .options import MaskOptions, set_defaults
 from .output import contiguous_output_
+from .stop import stop
 from .twin import fitted_scales, load_twin, plain_, report
 
 logger = logging.getLogger(__name__)
 
+NAME = "one_layer_masked"
 
-@register_model("one_layer_masked")
+
+@register_model(NAME)
 class OneLayerMaskedModel(TransformerModel):
     """A Transformer whose layers reuse one random weight per projection under masks of their own.
 
@@ -48,16 +52,17 @@ class OneLayerMaskedModel(TransformerModel):
     def add_args(cls, parser: ArgumentParser) -> None:
         super().add_args(parser)
         gen_parser_from_dataclass(parser, MaskOptions(), delete_default=True, with_prefix="")
+        add_old_names(parser)
 
     @classmethod
     def build_model(cls, args: Namespace, task: FairseqTask) -> OneLayerMaskedModel:
         """Build fairseq's Transformer from ``args`` and convert it. A bad option ends the program in one line."""
-        set_defaults(args)
         try:
+            set_defaults(args)
             config = mask_config(args)
             check_embedding_files(args, task)
         except (ValueError, OSError) as error:
-            _stop(error)
+            stop(NAME, error)
         model: OneLayerMaskedModel = super().build_model(args, task)
         model.cpu_bf16 = args.cpu_bf16 and bf16_or_warn("--cpu-bf16")
         _scale_logits(model, args.logit_scale)
@@ -76,13 +81,13 @@ class OneLayerMaskedModel(TransformerModel):
         try:
             check_kinds(args, tied)
         except ValueError as error:
-            _stop(error)
+            stop(NAME, error)
         trained = _trained_by_name(args, model)
         if args.scores_from and not getattr(args, "scores_in_checkpoint", False):
             try:
                 _mask_like_twin_(model, args, config, tied, trained)
             except (ValueError, OSError) as error:
-                _stop(error)
+                stop(NAME, error)
         else:
             mask_(model, configure=configure(args, config, tied), trainable=trained)
         contiguous_output_(model)
@@ -119,20 +124,15 @@ class OneLayerMaskedModel(TransformerModel):
         fold_rounded_(self)
 
 
-def _stop(error: Exception) -> NoReturn:
-    sys.stderr.write(f"one_layer_masked: error: {error}\n")
-    raise SystemExit(2) from None
-
-
 def _mask_like_twin_(
     model: TransformerModel, args: Namespace, config: MaskConfig, tied: bool, trained: Collection[str]
 ) -> None:
     """Mask in place, with scores that imitate the twin; ``args`` keeps the scales that were fitted."""
     twin = load_twin(args.scores_from, model)
-    if not args.scale_of:
+    if not args.weight_scale_per_kind:
         trial = copy.deepcopy(model)
         mask_(trial, configure=configure(args, config, tied))
-        args.scale_of = fitted_scales(trial, project_(trial, twin))
+        args.weight_scale_per_kind = fitted_scales(trial, project_(trial, twin))
     mask_(model, configure=configure(args, config, tied), trainable=trained)
     found = project_(model, twin)
     args.scores_in_checkpoint = True

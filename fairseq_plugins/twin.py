@@ -78,9 +78,9 @@ def load_twin(path: str, model: nn.Module) -> Mapping[str, Tensor]:
 
 
 def fitted_scales(model: nn.Module, found: Mapping[str, Projection]) -> str:
-    """``--scale-of`` by which effective weights come nearest to the twin's: a factor a kind of tensor (least squares).
+    """``--weight-scale-per-kind`` by which effective weights come nearest to the twin's: of least squared error.
 
-    model: masked without ``--scale-of``; found: what ``project_`` returned for it.
+    model: masked without it; found: what ``project_`` returned for it.
     """
     modules = dict(model.named_modules())
     sums: dict[str, tuple[float, float]] = {}

@@ -56,7 +56,7 @@ def test_loaded_model_is_the_trained_one(corpus: Path, tmp_path: Path) -> None:
         for model in (first, second)
     ]
     assert digests[0] == digests[1]
-    assert first.args.mask_seed == 7
+    assert first.args.ticket_seed == 7
     with torch.no_grad():
         assert torch.equal(first(**batch())[0], second(**batch())[0])
 

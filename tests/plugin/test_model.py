@@ -149,7 +149,7 @@ def test_keep_is_exact(corpus: Path) -> None:
 def test_keep_and_scale_of_some_kinds(corpus: Path) -> None:
     flags = ["--random-init", "signed_constant", "--keep", "0.5"]
     plain = build(corpus, *flags)
-    model = build(corpus, *flags, "--keep-of", "fc1=0.25,embed_tokens=0.75", "--scale-of", "fc2=3")
+    model = build(corpus, *flags, "--keep-per-kind", "fc1=0.25,embed_tokens=0.75", "--weight-scale-per-kind", "fc2=3")
     for (name, module), (_, before) in zip(masked_modules(model), masked_modules(plain)):
         kind = name.rpartition(".")[2]
         keep = {"fc1": 0.25, "embed_tokens": 0.75, "output_projection": 0.75}.get(kind, 0.5)
@@ -159,7 +159,7 @@ def test_keep_and_scale_of_some_kinds(corpus: Path) -> None:
 
 
 def test_rules_of_some_kinds(corpus: Path) -> None:
-    flags = ["--rule-of", "embed_tokens=signed,fc1=sign", "--keep-of", "embed_tokens=0.6,fc2=0.25"]
+    flags = ["--rule-per-kind", "embed_tokens=signed,fc1=sign", "--keep-per-kind", "embed_tokens=0.6,fc2=0.25"]
     model = build(corpus, *flags, "--mask-options", "ramp=7", "--keep", "0.4")
     for name, module in masked_modules(model):
         kind = name.rpartition(".")[2]
@@ -262,7 +262,12 @@ def test_named_sizes() -> None:
             found = [getattr(args, f"{side}_{part}") for part in ("embed_dim", "ffn_embed_dim", "attention_heads")]
             assert [*found, getattr(args, f"{side}_layers")] == [width, ffn, heads, layers]
         assert args.share_decoder_input_output_embed
-        assert (args.keep, args.mask_rule, args.share, args.embeddings) == (None, "edge_popup", "layer", "masked")
+        assert (args.keep, args.mask_rule, args.share_weights, args.embeddings) == (
+            None,
+            "edge_popup",
+            "layer",
+            "masked",
+        )
 
 
 def _vectors(path: Path, words: list[str], width: int = 16) -> Path:

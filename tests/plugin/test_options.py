@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
+import torch
+
+from fairseq_plugins.old_names import RENAMED
+from fairseq_plugins.options import set_defaults
+from one_layer_lt import masked_modules, masked_weight, scores_of
 
 from .running import build
 
@@ -13,30 +19,46 @@ CASES = [
     (["--random-init", "magic"], "--random-init magic"),
     (["--attention-init", "magic"], "--attention-init magic"),
     (["--score-init", "magic"], "--score-init magic"),
-    (["--share", "magic"], "--share magic: unknown; choose one of: none, layer"),
+    (["--share-weights", "magic"], "--share-weights magic: unknown; choose one of: none, layer, stack, vector"),
+    (["--share", "magic"], "--share-weights magic: unknown; choose one of: none, layer, stack, vector"),
+    (["--share-masks", "all"], "--share-masks all: unknown; choose one of: none, heads, layers, both"),
+    (["--share-masks", "layers", "--share-weights", "none"], "--share-masks layers: goes with --share-weights layer"),
+    (["--keep-of", "fc1=0.4", "--keep-per-kind", "fc1=0.6"], "--keep-of is an old name of --keep-per-kind, which is"),
     (["--layer-norm", "magic"], "--layer-norm magic"),
     (["--embeddings", "magic"], "--embeddings magic"),
-    (["--keep", "0"], "keep must be in (0, 1], not 0.0"),
+    (["--keep", "0"], "--keep 0.0: keep must be in (0, 1], not 0.0"),
     (["--keep", "1.5"], "keep must be in (0, 1], not 1.5"),
     (["--keep", "nan"], "keep must be in (0, 1], not nan"),
     (["--query-key-scale", "-1"], "--query-key-scale -1: must be a positive number, or auto"),
     (["--query-key-scale", "wide"], "--query-key-scale wide"),
     (["--logit-scale", "0"], "--logit-scale 0: must be a positive number"),
     (["--logit-scale", "2", "--no-decoder-final-norm"], "not with --no-decoder-final-norm"),
-    (["--keep-of", "fc3=0.5"], "--keep-of fc3=0.5: must be NAME=VALUE,..., each name once, of: embed_tokens, q_proj"),
-    (["--keep-of", "output_projection=0.4"], "the output projection is tied to the embedding: name embed_tokens"),
-    (["--keep-of", "embed_tokens=0.4", "--embeddings", "trained"], "--embeddings trained are trained, not masked"),
-    (["--rule-of", "fc1=magic"], "--rule-of fc1=magic: unknown rule 'magic'; choose one of: edge_popup"),
-    (["--rule-of", "fc1=sign", "--keep-of", "fc1=0.5"], "--keep-of fc1=0.5: keep: the rule sign has no keep ratio"),
+    (
+        ["--keep-per-kind", "fc3=0.5"],
+        "fc3=0.5: must be NAME=VALUE,..., each name once, of: embed_tokens, q_proj",
+    ),
+    (["--keep-per-kind", "output_projection=0.4"], "the output projection is tied to the embedding: name embed_tokens"),
+    (
+        ["--keep-per-kind", "embed_tokens=0.4", "--embeddings", "trained"],
+        "trained are trained, not masked",
+    ),
+    (["--rule-per-kind", "fc1=magic"], "--rule-per-kind fc1=magic: unknown rule 'magic'; choose one of: edge_popup"),
+    (
+        ["--rule-per-kind", "fc1=sign", "--keep-per-kind", "fc1=0.5"],
+        "fc1=0.5: keep: the rule sign has no keep",
+    ),
     (["--dense", "--train-bits", "1"], "--train-bits 1: must be from 2 to 8"),
     (["--dense", "--train-bits", "9"], "--train-bits 9: must be from 2 to 8"),
     (["--train-bits", "2"], "--train-bits: needs --dense"),
     (["--dense", "--prunable", "--train-bits", "2"], "--train-bits: not with --prunable"),
-    (["--keep-of", "fc1=0.5,fc1=0.6"], "each name once"),
-    (["--keep-of", "fc1=1.5"], "--keep-of fc1=1.5: keep must be in (0, 1], not 1.5"),
-    (["--keep-of", "fc1=0.5", "--mask-rule", "threshold"], "the rule threshold has no keep ratio"),
-    (["--scale-of", "fc2=much"], "--scale-of fc2=much: 'much' is not a number"),
-    (["--scale-of", "fc2=-1"], "--scale-of fc2=-1: scale must be a positive number, not -1.0"),
+    (["--keep-per-kind", "fc1=0.5,fc1=0.6"], "each name once"),
+    (["--keep-per-kind", "fc1=1.5"], "--keep-per-kind fc1=1.5: keep must be in (0, 1], not 1.5"),
+    (["--keep-per-kind", "fc1=0.5", "--mask-rule", "threshold"], "the rule threshold has no keep ratio"),
+    (["--weight-scale-per-kind", "fc2=much"], "--weight-scale-per-kind fc2=much: 'much' is not a number"),
+    (
+        ["--weight-scale-per-kind", "fc2=-1"],
+        "fc2=-1: scale must be a positive number, not -1.0",
+    ),
     (["--mask-rule", "multicoat", "--mask-options", "coats=0.1/0.3"], "rule multicoat: coats must be"),
     (["--mask-options", "coats=0.3/0.1"], "the rule edge_popup has no option 'coats'"),
     (["--mask-options", "ramp"], "--mask-options ramp: must be NAME=VALUE,..., each name once"),
@@ -45,9 +67,40 @@ CASES = [
     (["--mask-rule", "annealed", "--keep", "0.5"], "keep: the rule annealed has no keep ratio"),
     (["--mask-rescale", "magic"], "--mask-rescale magic: unknown; choose one of: none, tensor, row, column"),
     (["--frozen-dropped", "0.7"], "keep 0.5 must be from lock 0.0 to 1 - drop 0.7"),
+    (["--frozen-dropped", "-1"], "--frozen-dropped -1.0: drop must be in [0, 1)"),
     (["--embeddings", "pretrained"], "needs --encoder-embed-path"),
     (["--encoder-embed-path", "vectors.txt"], "add --embeddings pretrained"),
 ]
+
+
+OLD_NAMES = [
+    (["--mask-seed", "7"], ["--ticket-seed", "7"]),
+    (["--share", "stack"], ["--share-weights", "stack"]),
+    (["--share", "layer_mask"], ["--share-masks", "layers"]),
+    (["--share-heads"], ["--share-masks", "heads"]),
+    (["--share-heads", "--share", "layer_mask"], ["--share-masks", "both"]),
+    (["--share-heads", "--share", "none"], ["--share-masks", "heads", "--share-weights", "none"]),
+    (["--keep-of", "fc1=0.25"], ["--keep-per-kind", "fc1=0.25"]),
+    (["--scale-of", "fc1=2"], ["--weight-scale-per-kind", "fc1=2"]),
+    (["--rule-of", "fc1=sign"], ["--rule-per-kind", "fc1=sign"]),
+]
+
+
+@pytest.mark.parametrize(("old", "new"), OLD_NAMES, ids=[" ".join(old) for old, _ in OLD_NAMES])
+def test_old_names_do_what_the_new_ones_do(old: list[str], new: list[str], corpus: Path) -> None:
+    before, after = (list(masked_modules(build(corpus, *flags))) for flags in (old, new))
+    for (_, one), (_, other) in zip(before, after):
+        assert masked_weight(one).config == masked_weight(other).config
+        assert masked_weight(one).shared.digest() == masked_weight(other).shared.digest()
+        assert torch.equal(scores_of(one), scores_of(other))
+
+
+def test_checkpoints_of_before_say_the_old_names() -> None:
+    args = Namespace(mask_seed=3, share="layer_mask", share_heads=False, keep_of="fc1=0.4", scale_of="")
+    set_defaults(args)
+    assert (args.ticket_seed, args.share_weights, args.share_masks) == (3, "layer", "layers")
+    assert (args.keep_per_kind, args.weight_scale_per_kind) == ("fc1=0.4", "")
+    assert not [name for name in RENAMED if hasattr(args, name)]
 
 
 def refused(capsys: pytest.CaptureFixture[str], corpus: Path, *flags: str) -> str:

@@ -71,7 +71,7 @@ def test_signs_and_fitted_scales_come_from_the_twin(data: Path, twin: Path) -> N
 
 
 def test_explicit_scales_stay(data: Path, twin: Path) -> None:
-    flags = [*SIGNS, "--scale-of", "fc1=3"]
+    flags = [*SIGNS, "--weight-scale-per-kind", "fc1=3"]
     model = build(data, *flags, "--scores-from", str(twin))
     plain = build(data, *flags)
     for (_, one), (_, other) in zip(masked_modules(model), masked_modules(plain)):
