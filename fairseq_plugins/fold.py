@@ -14,7 +14,7 @@ import torch
 from data_prep.lib.manifest import MODELS
 from one_layer_lt.ticket import Ticket, TicketError
 
-from .ticket import checked
+from .architecture import checked
 
 QUANTIZATIONS = ("int8", "int8_float32", "int8_bfloat16", "int16", "float16", "bfloat16", "float32")
 

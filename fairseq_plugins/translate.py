@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from one_layer_lt.ticket import Ticket
 from one_layer_lt.translation import Decoding, Progress, Translator, no_progress
 
+from .architecture import dictionaries
 from .text import Text
-from .ticket import dictionaries
 
 logger = logging.getLogger(__name__)
 
