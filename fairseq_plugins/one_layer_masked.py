@@ -20,7 +20,7 @@ from fairseq.tasks import FairseqTask
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from one_layer_lt import MaskConfig, advance_, cached_weights, fold_, mask_, project_
+from one_layer_lt import MaskConfig, cached_weights, fold_, mask_, project_, set_update_
 from one_layer_lt.precision import bf16_or_warn
 from one_layer_lt.pruning import fold_pruned_, prunable_
 from one_layer_lt.rounding import fold_rounded_, round_weights_
@@ -105,7 +105,7 @@ class OneLayerMaskedModel(TransformerModel):
         """fairseq's clock, for the rules that have a schedule."""
         super().set_num_updates(num_updates)
         self.num_updates = num_updates
-        advance_(self, num_updates)
+        set_update_(self, num_updates)
 
     @contextmanager
     def _precision(self) -> Iterator[None]:

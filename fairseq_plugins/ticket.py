@@ -17,7 +17,7 @@ from .fold import to_folder
 from .text import text_settings
 from .translate import TorchTranslator
 
-__all__ = ["build", "fold", "from_checkpoint", "translator"]
+__all__ = ["build", "convert", "from_checkpoint", "translator"]
 
 # Options that would change the model in ways that a ticket does not describe.
 _UNSUPPORTED = (
@@ -86,7 +86,7 @@ def translator(ticket: Ticket, engine: str, quantization: str | None, model: nn.
     raise ValueError(f"unknown engine {engine!r}; choose one of: torch, ctranslate2")
 
 
-def fold(ticket: Ticket, folder: Path, to: str, quantization: str | None) -> None:
+def convert(ticket: Ticket, folder: Path, to: str, quantization: str | None) -> None:
     """Write the dense model and its assets for ``fairseq`` or ``ctranslate2``."""
     checked(ticket)
     to_folder(ticket, folder, to, quantization)

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from one_layer_lt import Projection, masked_weight
+from one_layer_lt import Projection, parametrization_of
 from one_layer_lt.weights import EXISTING
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def fitted_scales(model: nn.Module, found: Mapping[str, Projection]) -> str:
     modules = dict(model.named_modules())
     sums: dict[str, tuple[float, float]] = {}
     for name, projection in found.items():
-        if masked_weight(modules[name]).config.init != EXISTING:  # those are what they are
+        if parametrization_of(modules[name]).config.init != EXISTING:  # those are what they are
             inner, effective = sums.get(_kind(name), (0.0, 0.0))
             sums[_kind(name)] = inner + projection.inner, effective + projection.effective
     fitted = {kind: inner / effective for kind, (inner, effective) in sums.items() if inner > 0}

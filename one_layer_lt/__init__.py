@@ -1,18 +1,27 @@
 """Subnetworks of randomly weighted networks: one frozen random weight, a learned binary mask per layer."""
 
 from .config import MaskConfig
-from .convert import advance_, fold_, mask_, masked_modules, masked_weight, scores_of
+from .convert import fold_, mask_, masked_modules, parametrization_of, scores_of, set_update_
 from .parametrization import MaskedWeight, cached_weights
 from .projection import Projection, project_
-from .rules import RULES
+from .pruning import fold_pruned_, prunable_, prune_
+from .rules import RULES, MaskRule
+from .sharing import SHARES
 from .summary import Summary, summarize
 from .ticket import Ticket, TicketError, TicketSet, WeightPool, load_ticket, save_ticket
+from .translation import Decoding
 from .weights import INITS, SharedWeight
+
+# Names of before, still understood.
+advance_, masked_weight = set_update_, parametrization_of
 
 __all__ = [
     "INITS",
     "RULES",
+    "SHARES",
+    "Decoding",
     "MaskConfig",
+    "MaskRule",
     "MaskedWeight",
     "Projection",
     "SharedWeight",
@@ -21,15 +30,18 @@ __all__ = [
     "TicketError",
     "TicketSet",
     "WeightPool",
-    "advance_",
     "cached_weights",
     "fold_",
+    "fold_pruned_",
     "load_ticket",
     "mask_",
     "masked_modules",
-    "masked_weight",
+    "parametrization_of",
     "project_",
+    "prunable_",
+    "prune_",
     "save_ticket",
     "scores_of",
+    "set_update_",
     "summarize",
 ]

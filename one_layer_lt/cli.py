@@ -120,7 +120,7 @@ def fold(source: Path, to: str, out: Path, quantization: Optional[str], data: Op
         raise click.UsageError(f"no such file: {source}")
     is_checkpoint = source.open("rb").read(2) == b"PK"
     ticket = import_module(_FAIRSEQ).from_checkpoint(source, data) if is_checkpoint else load_ticket(source)
-    ticket.fold(out, to, quantization)
+    ticket.convert(out, to, quantization)
     click.echo(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
 
 

@@ -16,7 +16,7 @@ from .layout import Layout
 from .maskable import WEIGHT, Place, maskable_places, parametrized_places, replace_, tied_places
 from .parametrization import MaskedWeight, initial_scores, masked_at
 from .rules import Member
-from .scope import Together
+from .scope import JointRanking
 from .sharing import MASK_TOO, share_key, share_period
 from .weights import EXISTING, SharedWeight
 
@@ -74,7 +74,7 @@ def mask_(
     trained = _matching(model, trainable, besides=masked)
 
     shared: dict[tuple[object, ...], SharedWeight] = {}
-    together: dict[tuple[object, ...], Together] = {}
+    together: dict[tuple[object, ...], JointRanking] = {}
     for group in groups:
         _convert(group, shared, together)
 
@@ -104,7 +104,7 @@ def fold_(model: nn.Module) -> nn.Module:
     return model
 
 
-def advance_(model: nn.Module, update: int) -> None:
+def set_update_(model: nn.Module, update: int) -> None:
     """Say that ``update`` updates were made, in place: for rules with a schedule, call it before each one.
 
     fairseq's trainer does so by itself. A second call for the same update does nothing.
@@ -112,15 +112,15 @@ def advance_(model: nn.Module, update: int) -> None:
     members: dict[tuple[object, ...], dict[nn.Parameter, Member]] = {}
     for place in masked_places(model):
         masked, scores = masked_at(place), place.original
-        masked.rule.at.update = update
-        if masked.rule.at.advanced != update:
+        masked.rule.context.update = update
+        if masked.rule.context.advanced != update:
             kind = (masked.config.rule, masked.config.keep, masked.config.options)
             members.setdefault(kind, {})[scores] = (masked, scores)
     for alike in members.values():
         group = list(alike.values())
         group[0][0].rule.advance(group, update)
         for masked, _ in group:
-            masked.rule.at.advanced = update
+            masked.rule.context.advanced = update
 
 
 def masked_places(model: nn.Module) -> Iterator[Place]:
@@ -137,7 +137,7 @@ def masked_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield place.module_name, place.module
 
 
-def masked_weight(module: nn.Module, tensor: str = WEIGHT) -> MaskedWeight:
+def parametrization_of(module: nn.Module, tensor: str = WEIGHT) -> MaskedWeight:
     """The parametrization of a masked tensor of a module."""
     return masked_at(Place("", module, tensor))
 
@@ -208,7 +208,7 @@ def _matching(model: nn.Module, patterns: Collection[str], besides: list[nn.Para
 
 
 def _convert(
-    group: _Group, shared: dict[tuple[object, ...], SharedWeight], together: dict[tuple[object, ...], Together]
+    group: _Group, shared: dict[tuple[object, ...], SharedWeight], together: dict[tuple[object, ...], JointRanking]
 ) -> None:
     weight = group.weight
     config, shape = group.config, tuple(weight.shape)
@@ -240,4 +240,4 @@ def _convert(
                     nn.init.zeros_(bias)
     if config.is_global:
         ranked = (config.rule, config.keep, config.options)
-        together.setdefault(ranked, Together()).add(masked, group.places[0])
+        together.setdefault(ranked, JointRanking()).add(masked, group.places[0])

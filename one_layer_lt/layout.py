@@ -44,7 +44,7 @@ class Layout:
             wanted = kept_count(self.config.keep, math.prod(self.scores_shape)) - self.locked.numel()
             keep = min(max(wanted, 0), self.searched) / max(self.searched, 1)
         rule = self.config.new_rule(keep)
-        rule.at.name = self.name
+        rule.context.name = self.name
         return rule
 
     def search(self, scores: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from .eager import eager, is_exporting
 from .layout import Layout, tile_shape
 from .maskable import Place
 from .rules.straight_through import covered, effective_weight
-from .scope import Together
+from .scope import JointRanking
 from .weights import SharedWeight, draw_uniform, fans
 
 _computed: list[MaskedWeight] | None = None  # those to forget at the end of the outermost cached_weights()
@@ -51,7 +51,7 @@ class MaskedWeight(nn.Module):
         self.layout = Layout(config, tuple(shared.weight.shape), name)
         self.rule = self.layout.new_rule()
         self._cover = None if self.layout.is_plain else self.layout
-        self.together: Together | None = None
+        self.joint: JointRanking | None = None
         self._value: Tensor | None = None
         self._key: tuple[object, ...] | None = None
 
@@ -64,7 +64,7 @@ class MaskedWeight(nn.Module):
         with_grad = torch.is_grad_enabled()
         lasting = not with_grad and not self.training
         # Optimisers write through .data, which leaves the version as it was: only evaluation may rely on it.
-        others = [self.shared.weight._version, *([] if self.together is None else self.together.version())]
+        others = [self.shared.weight._version, *([] if self.joint is None else self.joint.version())]
         key = (with_grad, scores.data_ptr(), scores._version, scores.dtype, scores.device, *others)
         if self._value is not None and key == self._key:
             return self._value
@@ -81,14 +81,14 @@ class MaskedWeight(nn.Module):
 
     def mask(self, scores: Tensor) -> Tensor:
         """The mask that evaluation uses, of the weight's shape and the scores' dtype."""
-        if self.together is not None:
-            self.together.forget()
+        if self.joint is not None:
+            self.joint.forget()
         return self.layout.cover(self.searched_mask(scores, training=False))
 
     def searched_mask(self, scores: Tensor, training: bool) -> Tensor:
         """The mask of those scores that are searched; in training that of this very forward pass."""
-        if self.together is not None:
-            return self.together.mask(self, training)
+        if self.joint is not None:
+            return self.joint.mask(self, training)
         searched = self.layout.search(scores.detach())
         return self.rule.training_mask(searched) if training else self.rule.mask(searched)
 
@@ -109,8 +109,8 @@ class MaskedWeight(nn.Module):
     def forget_all(self) -> None:
         """Drop whatever is kept, of the tensors ranked together with this one, too."""
         self.forget()
-        if self.together is not None:
-            self.together.forget()
+        if self.joint is not None:
+            self.joint.forget()
 
     def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> MaskedWeight:
         self.forget_all()  # .half() and the like write through .data too, and may reuse an address
@@ -119,7 +119,7 @@ class MaskedWeight(nn.Module):
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
         self.forget_all()
-        self.rule.at.advanced = None  # the schedule has not acted on these scores
+        self.rule.context.advanced = None  # the schedule has not acted on these scores
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_value": None, "_key": None}

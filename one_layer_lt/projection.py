@@ -66,7 +66,7 @@ def project_(model: nn.Module, dense: Dense) -> dict[str, Projection]:
     groups = _groups(model, dense)
     together: dict[int, list[_Group]] = {}
     for group in groups:
-        together.setdefault(id(group.masked.together or group), []).append(group)
+        together.setdefault(id(group.masked.joint or group), []).append(group)
     with torch.no_grad():
         new = [(group, scores) for alike in together.values() for group, scores in zip(alike, _projected(alike))]
         for group, scores in new:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .parametrization import MaskedWeight
 
 
-class Together:
+class JointRanking:
     """The masks of several tensors under one keep ratio, found at once and kept until scores may have changed.
 
     ``members``: (masked weight, the place whose parameter is its scores).
@@ -25,13 +25,13 @@ class Together:
 
     def add(self, masked: MaskedWeight, place: Place) -> None:
         """Rank the tensor with the others."""
-        masked.together = self
+        masked.joint = self
         self.members.append((masked, place))
 
     def mask(self, masked: MaskedWeight, training: bool) -> Tensor:
         """The mask of one member, in the shape of its scores: a new tensor."""
         rule = masked.rule
-        key = (training, rule.at.update if training else None, *self.version())
+        key = (training, rule.context.update if training else None, *self.version())
         if key != self._key or masked.name not in self._masks:
             found = rule.selected_together(self._scores(), training)
             self._masks = {member.name: mask for (member, _), mask in zip(self.members, found)}

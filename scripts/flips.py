@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from data_prep.lib import cli
 from fairseq_plugins.options import cpu_flags
-from one_layer_lt import masked_modules, masked_weight, scores_of
+from one_layer_lt import masked_modules, parametrization_of, scores_of
 from scripts.results import keep
 from scripts.score import ROOT, commit, machine
 
@@ -40,7 +40,7 @@ def masks_of(model: nn.Module) -> dict[str, Tensor]:
         for name, module in masked_modules(model):
             scores = scores_of(module)
             if scores not in found:
-                found[scores] = name, masked_weight(module).mask(scores) != 0
+                found[scores] = name, parametrization_of(module).mask(scores) != 0
     return dict(found.values())
 
 

@@ -37,7 +37,7 @@ class Annealed(MaskRule):
     @property
     def temperature(self) -> float:
         """T at this update."""
-        return scheduled(self.schedule, self.first, self.last, self.at.update, self.over)
+        return scheduled(self.schedule, self.first, self.last, self.context.update, self.over)
 
     def mask(self, scores: Tensor) -> Tensor:
         return torch.ge(scores, 0, out=torch.empty_like(scores, requires_grad=False))
@@ -45,6 +45,6 @@ class Annealed(MaskRule):
     def project(self, inner: Tensor, energy: Tensor, bound: float) -> Tensor:
         return self.start(halves(gains(inner, energy, positive), bound), bound)
 
-    def times_slope_(self, grad: Tensor, scores: Tensor) -> Tensor:
+    def score_gradient_(self, grad: Tensor, scores: Tensor) -> Tensor:
         temperature = self.temperature
         return times_sigmoid_slope_(grad, scores / temperature).div_(temperature)

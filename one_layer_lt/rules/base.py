@@ -45,13 +45,13 @@ class MaskRule(ABC):
 
     The fields of a rule are its options; a field ``keep`` is given by ``MaskConfig.keep``. ``__post_init__`` raises
     ``ValueError`` for a value that cannot be. The effective weight is ``combine_(mask, weight)``; its gradient is taken
-    straight through the mask: a score gets ``g * weight``, times ``slope``.
+    straight through the mask: a score gets ``g * weight``, which ``score_gradient_`` may change.
     """
 
     planes: ClassVar[int] = 1  # a mask's values in a ticket: a bit a weight, then a bit for each 1 of the plane before
     redraws: ClassVar[bool] = False  # whether random weights are drawn again as training goes on
     weight_scale: ClassVar[float] = 1.0  # a factor on the random weights that the rule's masks suit
-    at: Context = field(default_factory=Context, init=False, repr=False, compare=False)
+    context: Context = field(default_factory=Context, init=False, repr=False, compare=False)
 
     @abstractmethod
     def mask(self, scores: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ class MaskRule(ABC):
         """Whether ``scale`` gives masks a factor, which tickets then hold."""
         return cls.scale is not MaskRule.scale
 
-    def times_slope_(self, grad: Tensor, scores: Tensor) -> Tensor:
+    def score_gradient_(self, grad: Tensor, scores: Tensor) -> Tensor:
         """``grad``, the gradient of the mask, times the slope that the rule gives it in ``scores``; may overwrite."""
         return grad
 

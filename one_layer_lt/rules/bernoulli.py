@@ -41,7 +41,9 @@ class Bernoulli(MaskRule):
     def mask(self, scores: Tensor) -> Tensor:
         if self.evaluate == "threshold":
             return torch.ge(scores, 0, out=torch.empty_like(scores, requires_grad=False))
-        noise = draw_uniform(tuple(scores.shape), 0.5, seed=self.sample_seed, name=f"sample:{self.at.name}").to(scores)
+        noise = draw_uniform(tuple(scores.shape), 0.5, seed=self.sample_seed, name=f"sample:{self.context.name}").to(
+            scores
+        )
         return (noise + 0.5 < torch.sigmoid(scores)).to(scores.dtype)
 
     def training_mask(self, scores: Tensor) -> Tensor:
@@ -50,5 +52,5 @@ class Bernoulli(MaskRule):
     def project(self, inner: Tensor, energy: Tensor, bound: float) -> Tensor:
         return self.start(halves(gains(inner, energy, positive), bound), bound)
 
-    def times_slope_(self, grad: Tensor, scores: Tensor) -> Tensor:
+    def score_gradient_(self, grad: Tensor, scores: Tensor) -> Tensor:
         return times_sigmoid_slope_(grad, scores)

@@ -29,6 +29,6 @@ class Continuous(Annealed):
         return scores.mul_(_SPREAD / bound)
 
     def training_mask(self, scores: Tensor) -> Tensor:
-        if self.at.update >= self.over:
+        if self.context.update >= self.over:
             return self.mask(scores)
         return torch.sigmoid(scores / self.temperature)

@@ -47,7 +47,7 @@ class GemMiner(MaskRule):
     def project(self, inner: Tensor, energy: Tensor, bound: float) -> Tensor:
         return self.start(halves(gains(inner, energy, positive), bound), bound)
 
-    def times_slope_(self, grad: Tensor, scores: Tensor) -> Tensor:
+    def score_gradient_(self, grad: Tensor, scores: Tensor) -> Tensor:
         return grad.masked_fill_(_frozen(scores), 0)
 
     @torch.no_grad()

@@ -56,7 +56,7 @@ class MultiCoat(MaskRule):
         # The order in which to keep weights once, which is the best nesting over weights of one magnitude.
         return evenly(gains(inner, energy, coats), 0.0, bound)
 
-    def times_slope_(self, grad: Tensor, scores: Tensor) -> Tensor:
+    def score_gradient_(self, grad: Tensor, scores: Tensor) -> Tensor:
         return times_sign_(grad, scores)
 
     def to_planes(self, mask: npt.NDArray) -> list[Bools]:

@@ -60,14 +60,14 @@ class RankedRule(MaskRule):
     @property
     def keep_now(self) -> float:
         """The keep ratio of training at this update."""
-        return scheduled("linear", 1.0, self.keep, self.at.update, self.ramp) if self.ramp else self.keep
+        return scheduled("linear", 1.0, self.keep, self.context.update, self.ramp) if self.ramp else self.keep
 
     def selected(self, scores: Tensor, keep: float) -> Tensor:
         """1 where ``scores`` is among the largest, else 0."""
         k = kept_count(keep, scores.numel())
         return select_(torch.empty_like(scores, requires_grad=False), scores, k, magnitude=self.magnitude)
 
-    def times_slope_(self, grad: Tensor, scores: Tensor) -> Tensor:
+    def score_gradient_(self, grad: Tensor, scores: Tensor) -> Tensor:
         return times_sign_(grad, scores) if self.magnitude else grad
 
     def project(self, inner: Tensor, energy: Tensor, bound: float) -> Tensor:

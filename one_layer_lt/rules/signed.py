@@ -61,7 +61,7 @@ class Signed(RankedRule):
         gain = gains(inner.abs(), energy, chosen)
         return torch.copysign(size.flatten().sort().values[ranks(gain)], inner)
 
-    def times_slope_(self, grad: Tensor, scores: Tensor) -> Tensor:
+    def score_gradient_(self, grad: Tensor, scores: Tensor) -> Tensor:
         return grad
 
     def to_planes(self, mask: npt.NDArray) -> list[Bools]:

@@ -77,6 +77,6 @@ class _StraightThrough(torch.autograd.Function):
         if factors:
             grad.mul_(factors[0].to(grad))
         if ctx.cover is None:
-            return ctx.rule.times_slope_(grad, scores.detach()), *others
-        grad = ctx.rule.times_slope_(ctx.cover.gather(grad), scores.detach())
+            return ctx.rule.score_gradient_(grad, scores.detach()), *others
+        grad = ctx.rule.score_gradient_(ctx.cover.gather(grad), scores.detach())
         return ctx.cover.block_(grad), *others

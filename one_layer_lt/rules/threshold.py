@@ -54,7 +54,7 @@ class SigmoidThreshold(MaskRule):
     def project(self, inner: Tensor, energy: Tensor, bound: float) -> Tensor:
         return halves(gains(inner, energy, positive), bound) + self.level
 
-    def times_slope_(self, grad: Tensor, scores: Tensor) -> Tensor:
+    def score_gradient_(self, grad: Tensor, scores: Tensor) -> Tensor:
         return times_sigmoid_slope_(grad, scores)
 
 

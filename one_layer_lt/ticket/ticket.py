@@ -85,7 +85,7 @@ class Ticket(Contents):
         """Translate raw lines, in their order, by the torch engine. The first call builds the model, which is kept."""
         return self._own_translator.translate(lines, decoding or Decoding())
 
-    def fold(self, folder: StrPath, to: str, quantization: str | None = None) -> None:
+    def convert(self, folder: StrPath, to: str, quantization: str | None = None) -> None:
         """Write the dense model for others to run, with dictionaries and subword model, into a new ``folder``.
 
         to: ``fairseq`` (a checkpoint of the stock arch ``transformer``) or ``ctranslate2``.
@@ -93,7 +93,9 @@ class Ticket(Contents):
 
         Raises ``FileExistsError`` where the folder holds something, ``TicketError`` where the model cannot be that.
         """
-        self._architecture.fold(self, Path(folder), to, quantization)
+        self._architecture.convert(self, Path(folder), to, quantization)
+
+    fold = convert  # its name before
 
     @cached_property
     def _own_translator(self) -> Translator:

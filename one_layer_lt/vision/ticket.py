@@ -90,6 +90,6 @@ def translator(ticket: Ticket, engine: str, quantization: str | None, model: nn.
     raise TicketError("is of a network for images: python -m one_layer_lt.vision evaluate runs it")
 
 
-def fold(ticket: Ticket, folder: Path, to: str, quantization: str | None) -> NoReturn:
+def convert(ticket: Ticket, folder: Path, to: str, quantization: str | None) -> NoReturn:
     """There is no other engine's format for it."""
     raise TicketError("is of a network for images: Ticket.model() gives the dense network")

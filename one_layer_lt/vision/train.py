@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
-from ..convert import advance_, mask_
+from ..convert import mask_, set_update_
 from ..parametrization import cached_weights
 from ..precision import bf16_or_warn
 from ..projection import project_
@@ -150,7 +150,7 @@ class Trainer:
         torch.manual_seed(_seed(self.recipe.seed, update, 0))
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(update)
-        advance_(self.model, update)
+        set_update_(self.model, update)
         total = 0.0
         for part, labelled in zip(images.chunk(self.recipe.accumulate), labels.chunk(self.recipe.accumulate)):
             with self._precision(), cached_weights():

@@ -18,7 +18,7 @@ from fairseq.trainer import Trainer
 from torch import nn
 
 import fairseq_plugins  # noqa: F401  registers the model
-from one_layer_lt import MaskConfig, mask_, masked_weight, scores_of
+from one_layer_lt import MaskConfig, mask_, parametrization_of, scores_of
 from one_layer_lt.precision import has_fast_bf16, instructions
 from scripts.bench.published import SortedLinear
 from scripts.bench.timing import Row, in_process, interleaved
@@ -126,7 +126,7 @@ def rows() -> Iterator[Row]:
 
 def _selection() -> Row:
     layer = _masked(nn.Linear(4096, 1024, bias=False))[0]
-    masked, scores = masked_weight(layer), scores_of(layer)
+    masked, scores = parametrization_of(layer), scores_of(layer)
     source, target = np.ones((2, 4 * scores.numel()), np.float32)
 
     def apply() -> None:

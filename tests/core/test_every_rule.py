@@ -226,7 +226,7 @@ class TestBernoulli:
         samples = []
         for seed, name in ((1, "a"), (1, "a"), (2, "a"), (1, "b")):
             rule = rule_of("bernoulli", {"evaluate": "sample", "sample_seed": seed})
-            rule.at.name = name
+            rule.context.name = name
             samples.append(rule.mask(scores))
         assert torch.equal(samples[0], samples[1])
         assert not torch.equal(samples[0], samples[2])
@@ -325,7 +325,7 @@ class TestGlobal:
     def test_half_precision_moves_and_copies(self) -> None:
         model = copy.deepcopy(self.model()).to(torch.bfloat16).eval()
         assert sum(self.kept(model)) == 90
-        assert masked_weight(model[0]).together is masked_weight(model[2]).together
+        assert masked_weight(model[0]).joint is masked_weight(model[2]).joint
 
 
 class TestGemMiner:
