@@ -7,7 +7,7 @@ DATA = ["babel", "gensim", "mosestokenizer", "num2words", "subword-nmt", "tqdm"]
 PLOTS = ["matplotlib", "tomli; python_version < '3.11'"]
 VISION = ["pillow>=9.1", "scikit-learn"]
 TRITON = "triton; platform_system == 'Linux' and platform_machine == 'x86_64'"
-TEST = ["hypothesis", "mypy", "pillow>=9.1", "pytest", "pytest-xdist", "ruff", TRITON, "types-tqdm"]
+TEST = ["hypothesis", "import-linter", "mypy", "pillow>=9.1", "pytest", "pytest-xdist", "ruff", TRITON, "types-tqdm"]
 
 setup(
     name="one_layer_lt",

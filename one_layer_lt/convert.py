@@ -109,17 +109,17 @@ def set_update_(model: nn.Module, update: int) -> None:
 
     fairseq's trainer does so by itself. A second call for the same update does nothing.
     """
-    members: dict[tuple[object, ...], dict[nn.Parameter, Member]] = {}
+    members: dict[tuple[object, ...], dict[nn.Parameter, MaskedWeight]] = {}
     for place in masked_places(model):
         masked, scores = masked_at(place), place.original
         masked.rule.context.update = update
         if masked.rule.context.advanced != update:
             kind = (masked.config.rule, masked.config.keep, masked.config.options)
-            members.setdefault(kind, {})[scores] = (masked, scores)
+            members.setdefault(kind, {})[scores] = masked
     for alike in members.values():
-        group = list(alike.values())
-        group[0][0].rule.advance(group, update)
-        for masked, _ in group:
+        group: list[Member] = [(masked, scores) for scores, masked in alike.items()]
+        next(iter(alike.values())).rule.advance(group, update)
+        for masked in alike.values():
             masked.rule.context.advanced = update
 
 
@@ -240,4 +240,5 @@ def _convert(
                     nn.init.zeros_(bias)
     if config.is_global:
         ranked = (config.rule, config.keep, config.options)
-        together.setdefault(ranked, JointRanking()).add(masked, group.places[0])
+        masked.joint = together.setdefault(ranked, JointRanking())
+        masked.joint.members[masked.name] = group.places[0]

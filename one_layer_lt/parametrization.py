@@ -88,7 +88,7 @@ class MaskedWeight(nn.Module):
     def searched_mask(self, scores: Tensor, training: bool) -> Tensor:
         """The mask of those scores that are searched; in training that of this very forward pass."""
         if self.joint is not None:
-            return self.joint.mask(self, training)
+            return self.joint.mask(self.name, self.rule, training)
         searched = self.layout.search(scores.detach())
         return self.rule.training_mask(searched) if training else self.rule.mask(searched)
 

@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor
 
 from .maskable import Place
-
-if TYPE_CHECKING:
-    from .parametrization import MaskedWeight
+from .rules import MaskRule
 
 
 class JointRanking:
     """The masks of several tensors under one keep ratio, found at once and kept until scores may have changed.
 
-    ``members``: (masked weight, the place whose parameter is its scores).
+    ``members``: name of a masked tensor -> the place whose parameter is its scores.
     """
 
     def __init__(self) -> None:
-        self.members: list[tuple[MaskedWeight, Place]] = []
+        self.members: dict[str, Place] = {}
         self._masks: dict[str, Tensor] = {}
         self._key: tuple[object, ...] | None = None
 
-    def add(self, masked: MaskedWeight, place: Place) -> None:
-        """Rank the tensor with the others."""
-        masked.joint = self
-        self.members.append((masked, place))
-
-    def mask(self, masked: MaskedWeight, training: bool) -> Tensor:
-        """The mask of one member, in the shape of its scores: a new tensor."""
-        rule = masked.rule
+    def mask(self, name: str, rule: MaskRule, training: bool) -> Tensor:
+        """The mask of one member, whose rule it is, in the shape of its scores: a new tensor."""
         key = (training, rule.context.update if training else None, *self.version())
-        if key != self._key or masked.name not in self._masks:
+        if key != self._key or name not in self._masks:
             found = rule.selected_together(self._scores(), training)
-            self._masks = {member.name: mask for (member, _), mask in zip(self.members, found)}
+            self._masks = dict(zip(self.members, found))
             self._key = key
         # A copy, for it is written into; and once only: optimisers change scores without a trace.
-        mask = self._masks.pop(masked.name).clone()
+        mask = self._masks.pop(name).clone()
         if not self._masks:
             self.forget()
         return mask
@@ -47,7 +37,7 @@ class JointRanking:
         return [(scores.data_ptr(), scores._version, scores.dtype) for scores in self._scores()]
 
     def _scores(self) -> list[Tensor]:
-        return [place.original for _, place in self.members]
+        return [place.original for place in self.members.values()]
 
     def forget(self) -> None:
         """Find the masks anew: optimisers may change scores without a trace."""

@@ -5,19 +5,27 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Optional
+from typing import ClassVar, Optional, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from .straight_through import effective_weight
-
-if TYPE_CHECKING:
-    from ..parametrization import MaskedWeight
+from ..weights import SharedWeight
+from .straight_through import Fused, effective_weight
 
 Bools = npt.NDArray[np.bool_]
-Member = tuple["MaskedWeight", nn.Parameter]  # a masked tensor, and its scores
+
+
+class Masked(Protocol):
+    """A masked tensor, as schedules see it: ``parametrization.MaskedWeight``."""
+
+    @property
+    def shared(self) -> SharedWeight: ...
+    def mask(self, scores: Tensor) -> Tensor: ...
+
+
+Member = tuple[Masked, nn.Parameter]  # a masked tensor, and its scores
 
 
 @dataclass
@@ -30,13 +38,6 @@ class Context:
     name: str = ""
     update: int = 0
     advanced: Optional[int] = None
-
-
-class Fused(NamedTuple):
-    """Keep the largest scores, or the largest in magnitude."""
-
-    keep: float
-    magnitude: bool
 
 
 @dataclass

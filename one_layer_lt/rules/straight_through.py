@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Optional, Protocol
+from typing import Any, NamedTuple, Optional, Protocol
 
 import torch
 from torch import Tensor
 
 from ..selection import fused_kernels, kept_count
 
-if TYPE_CHECKING:
-    from .base import MaskRule
+
+class Fused(NamedTuple):
+    """Keep the largest scores, or the largest in magnitude: what fused kernels know."""
+
+    keep: float
+    magnitude: bool
+
+
+class Rule(Protocol):
+    """What is asked of a mask rule here: ``base.MaskRule``."""
+
+    def fused(self, training: bool) -> Optional[Fused]: ...
+    def scale(self, mask: Tensor, weight: Tensor) -> Optional[Tensor]: ...
+    def combine_(self, mask: Tensor, weight: Tensor, scale: Optional[Tensor]) -> Tensor: ...
+    def score_gradient_(self, grad: Tensor, scores: Tensor) -> Tensor: ...
 
 
 class Cover(Protocol):
@@ -24,7 +37,7 @@ class Cover(Protocol):
 
 
 def effective_weight(
-    rule: MaskRule, scores: Tensor, weight: Tensor, mask: Callable[[], Tensor], cover: Optional[Cover], training: bool
+    rule: Rule, scores: Tensor, weight: Tensor, mask: Callable[[], Tensor], cover: Optional[Cover], training: bool
 ) -> Tensor:
     """The effective weight: shape of ``weight``, dtype of ``scores``, differentiable in ``scores`` alone.
 
@@ -34,7 +47,7 @@ def effective_weight(
     return value
 
 
-def covered(rule: MaskRule, mask: Tensor, weight: Tensor, cover: Optional[Cover]) -> tuple[Tensor, Optional[Tensor]]:
+def covered(rule: Rule, mask: Tensor, weight: Tensor, cover: Optional[Cover]) -> tuple[Tensor, Optional[Tensor]]:
     """The effective weight from the mask of the searched scores, and the factor that the layout put on it."""
     whole = mask if cover is None else cover.cover(mask)
     scale, factor = rule.scale(whole, weight), None if cover is None else cover.factor(whole)
@@ -48,7 +61,7 @@ class _StraightThrough(torch.autograd.Function):
         ctx: Any,
         scores: Tensor,
         weight: Tensor,
-        rule: MaskRule,
+        rule: Rule,
         mask: Callable[[], Tensor],
         cover: Optional[Cover],
         training: bool,
