@@ -1,7 +1,8 @@
 # source scripts/env.sh
 #
 # Gives the caller a Python that has all this project needs, and the settings that make it fast. Sets ROOT.
-# Takes the active `python` if it will do; otherwise makes $ROOT/.venv, once, and activates it.
+# Takes the active `python` if it will do; otherwise makes $ROOT/.venv, once, and activates it. A .venv that it did not make
+# is left as it is: the new one is then .venv-one-layer-lt, or replaces a link, never what it links to.
 # ENV_NEEDS="pytest ruff": further modules that the caller's Python must have.
 
 ROOT="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -37,50 +38,85 @@ _env_find_python() {
 # What the environment was made from, and for: another setup.py or another place asks for another.
 _env_key() { printf '%s %s' "$(cksum <"$ROOT/setup.py" | tr -s ' ' -)" "$ROOT"; }
 
-_env_is_ready() {
-    [ -x "$ROOT/.venv/bin/python" ] && [ "$(cat "$ROOT/.venv/.ready" 2>/dev/null)" = "$(_env_key)" ]
+_env_mark() { cat "$_env_venv/.ready" 2>/dev/null; }
+
+_env_is_ready() { [ -x "$_env_venv/bin/python" ] && [ "$(_env_mark)" = "$(_env_key)" ]; }
+
+# Was it made here? Links are followed: who wants it on another disk may link .venv to there.
+_env_is_ours() { [[ "$(_env_mark)" == *" $ROOT" ]]; }
+
+# Whether .venv is a file, or a folder with something in it and without this script's mark.
+_env_is_foreign() {
+    local ours='^(half-made|[0-9]+-[0-9]+ /)'
+    [ -e "$_env_venv" ] && ! [[ "$(_env_mark)" =~ $ours ]] &&
+        { [ ! -d "$_env_venv" ] || [ -n "$(ls -A "$_env_venv/")" ]; }
 }
 
-_env_pip() { "$ROOT/.venv/bin/python" -m pip --disable-pip-version-check "$@"; }
+# Where the environment is to be: somebody else's .venv is left as it is.
+_env_place() {
+    _env_venv="$ROOT/.venv"
+    if [ ! -L "$_env_venv" ] && _env_is_foreign; then _env_venv="$ROOT/.venv-one-layer-lt"; fi
+}
+
+_env_pip() { "$_env_venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 
 # Torch comes first: left to itself, pip would take the newest. Without an NVIDIA GPU the build for processors will do,
 # at a tenth of the size; the second try names its home, for when pip's own settings do not.
-_env_install_torch() {
-    local torch=2.13.0 audio=2.11.0
-    if "$ROOT/.venv/bin/python" -c 'import sys; sys.exit(sys.version_info >= (3, 10))'; then torch=2.8.0 audio=2.8.0; fi
-    if ! command -v nvidia-smi >/dev/null; then
-        _env_pip install "torch==$torch+cpu" "torchaudio==$audio" 2>/dev/null && return
-        _env_pip install "torch==$torch+cpu" "torchaudio==$audio" \
-            --extra-index-url https://download.pytorch.org/whl/cpu && return
+_env_install() {
+    local torch=2.13.0
+    if "$_env_venv/bin/python" -c 'import sys; sys.exit(sys.version_info >= (3, 10))'; then torch=2.8.0; fi
+    if command -v nvidia-smi >/dev/null; then
+        _env_pip install "torch==$torch" || return 1
+    else
+        _env_pip install "torch==$torch+cpu" 2>/dev/null ||
+            _env_pip install "torch==$torch+cpu" --extra-index-url https://download.pytorch.org/whl/cpu ||
+            _env_pip install "torch==$torch" || return 1
     fi
-    _env_pip install "torch==$torch" "torchaudio==$audio"
+    _env_pip install "torch==$torch" -e "$ROOT[all]" || return 1
+    # fairseq asks for torchaudio, and pip takes the build for GPUs, which fails beside a torch for processors and takes
+    # with it whatever imports it. Of fairseq only speech uses it.
+    _env_pip uninstall --yes torchaudio
+}
+
+# Removes what is in the way of a new environment: a link, but not its target; one of this script's own that was left
+# half-made, or made elsewhere. One that is merely older is brought up to date.
+_env_clear() {
+    if [ -L "$_env_venv" ]; then
+        if _env_is_ours || { [ -d "$_env_venv" ] && [ -z "$(ls -A "$_env_venv/")" ]; }; then return; fi
+        _env_log "$_env_venv is a link to $(readlink "$_env_venv"): replacing the link; what it links to stays as it is"
+        rm "$_env_venv"
+    elif _env_is_foreign; then
+        _env_log "$_env_venv is not of this script's making: move it away"
+        return 1
+    elif [ -d "$_env_venv" ] && { [ ! -x "$_env_venv/bin/python" ] || ! _env_is_ours || [[ "$(_env_mark)" == half-made* ]]; }; then
+        find "$_env_venv" -mindepth 1 -maxdepth 1 ! -name .ready -exec rm -rf {} + # the mark stays, if this is interrupted
+    fi
 }
 
 _env_make() {
     if _env_is_ready; then return; fi # another process made it while this one waited for the lock
-    local python venv="$ROOT/.venv" fresh=""
+    local python
     python="$(_env_find_python)" || return 1
-    # One that was left half-made, or made elsewhere, is started afresh; one that is merely older is brought up to date.
-    if [ -e "$venv/.ready" ] && { [ ! -x "$venv/bin/python" ] || [[ "$(cat "$venv/.ready")" != *" $ROOT" ]]; }; then
-        fresh=--clear
+    _env_clear || return 1
+    if [ "$_env_venv" != "$ROOT/.venv" ]; then
+        _env_log "$ROOT/.venv is not of this script's making, and stays as it is"
     fi
-    _env_log "making $venv (a few minutes, once)"
-    # shellcheck disable=SC2086
-    "$python" -m venv $fresh "$venv" || {
+    _env_log "making $_env_venv (a few minutes, once)"
+    mkdir -p "$_env_venv" && echo "half-made $ROOT" >"$_env_venv/.ready" || return 1
+    "$python" -m venv "$_env_venv" || {
         _env_log "'$python -m venv' failed, see above (on Debian: apt-get install python3-venv)"
         return 1
     }
-    echo half-made >"$venv/.ready"
     # The official fairseq (Python 3.10 and older) has metadata that pip refuses from 24.1 on.
-    if "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info >= (3, 11))'; then
+    if "$_env_venv/bin/python" -c 'import sys; sys.exit(sys.version_info >= (3, 11))'; then
         _env_pip install 'pip<24.1' || return 1
     fi
-    if ! { _env_install_torch && _env_pip install -e "$ROOT[all]"; }; then
+    if ! _env_install; then
         _env_log "installing failed, see above; running this again goes on from there"
         return 1
     fi
-    _env_key >"$venv/.ready.new" && mv "$venv/.ready.new" "$venv/.ready" || return 1 # last: ready means complete
-    _env_log "made $venv"
+    _env_key >"$_env_venv/.ready.new" && mv "$_env_venv/.ready.new" "$_env_venv/.ready" || return 1 # last: ready means complete
+    _env_log "made $_env_venv"
 }
 
 _env_allocator() {
@@ -100,16 +136,17 @@ _env_allocator() {
 
 _env_main() {
     if ! _env_active_will_do; then
+        _env_place
         if ! _env_is_ready; then
             (
                 if command -v flock >/dev/null && ! flock -n 9; then
-                    _env_log "waiting for another process that is making $ROOT/.venv"
+                    _env_log "waiting for another process that is making $_env_venv"
                     flock 9
                 fi
                 _env_make
             ) 9>"$ROOT/.venv.lock" || return 1
         fi
-        export VIRTUAL_ENV="$ROOT/.venv" PATH="$ROOT/.venv/bin:$PATH"
+        export VIRTUAL_ENV="$_env_venv" PATH="$_env_venv/bin:$PATH"
         hash -r
     fi
     case ":${PYTHONPATH:-}:" in
@@ -124,6 +161,7 @@ _env_main() {
 
 _env_main
 _env_status=$?
-unset -f _env_log _env_active_will_do _env_find_python _env_key _env_is_ready _env_pip _env_install_torch _env_make \
-    _env_allocator _env_main
+unset _env_venv
+unset -f _env_log _env_active_will_do _env_find_python _env_key _env_mark _env_is_ready _env_is_ours _env_is_foreign \
+    _env_place _env_pip _env_install _env_clear _env_make _env_allocator _env_main
 (exit $_env_status) # what `source` returns
