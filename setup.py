@@ -1,5 +1,8 @@
 """Metadata of the package; the tools' settings are in pyproject.toml."""
 
+from pathlib import Path
+from runpy import run_path
+
 from setuptools import find_packages, setup
 
 CTRANSLATE2 = ["ctranslate2"]
@@ -11,7 +14,7 @@ TEST = ["hypothesis", "import-linter", "mypy", "pillow>=9.1", "pytest", "pytest-
 
 setup(
     name="one_layer_lt",
-    version="0.1.0",
+    version=run_path(str(Path(__file__).parent / "one_layer_lt" / "version.py"))["__version__"],
     description="One-layer lottery tickets: networks of random weights reused by every layer, trained by masks alone",
     license="MIT",
     python_requires=">=3.9,<3.13",

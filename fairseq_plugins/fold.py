@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import tempfile
 from argparse import Namespace
@@ -15,6 +16,7 @@ from data_prep.lib.manifest import MODELS
 from one_layer_lt.ticket import Ticket, TicketError
 
 from .architecture import checked
+from .text import SUBWORDS
 
 QUANTIZATIONS = ("int8", "int8_float32", "int8_bfloat16", "int16", "float16", "bfloat16", "float32")
 
@@ -57,6 +59,23 @@ def to_folder(ticket: Ticket, folder: Path, to: str, quantization: str | None = 
         os.replace(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def how_to_translate(ticket: Ticket, folder: Path) -> str:
+    """A line that says what text stock fairseq translates with what ``to_folder`` wrote for it, and by what command.
+
+    fairseq itself does the subwords; lower case and Moses' tokens are left to whoever calls it.
+    """
+    settings, text = ticket.architecture, ticket.architecture["text"]
+    command = ["fairseq-interactive", str(folder), "--path", str(folder / "model.pt")]
+    command += ["--source-lang", settings["source"], "--target-lang", settings["target"]]
+    if not (text and "subwords" in ticket.assets):
+        return f"to translate lines of subwords: {shlex.join(command)}"
+    kind, subwords = text["tokenizer"], str(folder / MODELS[text["tokenizer"]])
+    what = "text that Moses' tokenizer has split" if kind == "moses-bpe" else "text"
+    flag = {"sentencepiece": "--sentencepiece-model", "moses-bpe": "--bpe-codes"}[kind]
+    command += ["--bpe", SUBWORDS[kind], flag, subwords]
+    return f"to translate {what}{', in lower case' if text.get('lowercase') else ''}: {shlex.join(command)}"
 
 
 def to_fairseq(ticket: Ticket, path: Path) -> None:

@@ -10,6 +10,7 @@ from .sharing import SHARES
 from .summary import Summary, summarize
 from .ticket import Ticket, TicketError, TicketSet, WeightPool, load_ticket, save_ticket
 from .translation import Decoding
+from .version import __version__
 from .weights import INITS, SharedWeight
 
 # Names of before, still understood.
@@ -30,6 +31,7 @@ __all__ = [
     "TicketError",
     "TicketSet",
     "WeightPool",
+    "__version__",
     "cached_weights",
     "fold_",
     "fold_pruned_",

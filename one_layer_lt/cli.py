@@ -26,15 +26,23 @@ from .ticket import Ticket, TicketSet, WeightPool, load_ticket
 from .ticket.sizes import Sizes, sizes
 from .ticket.ticket import names_of
 from .translation import Decoding
+from .version import __version__
 
 _FAIRSEQ = "fairseq_plugins.ticket"  # reads fairseq's checkpoints
+_FOLD = "fairseq_plugins.fold"
 _CHUNK = 2000  # lines that are sorted by length and translated together
 _path = click.Path(path_type=Path)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(__version__)
 def cli() -> None:
-    """Tickets: translators as a seed plus about one bit per weight."""
+    """Tickets: translators as a seed plus about one bit per weight.
+
+    \b
+    one-layer-lt export runs/m30k/checkpoint_best.pt --data data-bin/multi30k.de-en -o m30k.ticket
+    echo "Ein Hund rennt." | one-layer-lt translate m30k.ticket
+    """
 
 
 @cli.command()
@@ -53,7 +61,10 @@ def export(checkpoint: Path, data: Path, bpe: Optional[Path], out: Path) -> None
 @cli.command()
 @click.argument("file", type=_path)
 def info(file: Path) -> None:
-    """Show what a ticket holds, and its size against the dense model and the entropy bound."""
+    """Show what a ticket holds.
+
+    And its size, against the dense model and the entropy bound.
+    """
     ticket = load_ticket(file)
     measured = sizes(ticket)
     Console(width=max(Console().width, 110)).print(_table(measured))
@@ -63,7 +74,10 @@ def info(file: Path) -> None:
 @cli.command()
 @click.argument("file", type=_path)
 def verify(file: Path) -> None:
-    """Check all that a ticket claims, drawing its random weights anew."""
+    """Check all that a ticket claims.
+
+    Its random weights are drawn anew for that.
+    """
     ticket, pool = load_ticket(file), WeightPool()
     drawn = [pool.get(spec, ticket.redraws.get(spec)) for spec in ticket.weights if spec not in ticket.existing]
     if ticket.architecture:
@@ -81,7 +95,9 @@ def verify(file: Path) -> None:
 @click.option("--max-len-b", type=int, default=200, show_default=True, help="At most A * source + B subwords: B.")
 @click.option("--max-tokens", type=int, default=8000, show_default=True, help="Source subwords in a batch.")
 def translate(files: Sequence[Path], engine: str, quantization: Optional[str], **search: Any) -> None:
-    """Translate standard input to standard output, line by line: raw text in, raw text out.
+    """Translate standard input, line by line.
+
+    Raw text goes in, and raw text comes out, on standard output.
 
     With several tickets, which share what random weights they can, each line is NAME<tab>TEXT, where NAME is a
     ticket's file name without its ending.
@@ -110,9 +126,16 @@ def translate(files: Sequence[Path], engine: str, quantization: Optional[str], *
 @click.option("--quantization", help="Of ctranslate2: int8, int8_float32, bfloat16, ... (default: float32).")
 @click.option("--data", type=_path, help="The data folder of a checkpoint (default: the one it names).")
 def fold(source: Path, to: str, out: Path, quantization: Optional[str], data: Optional[Path]) -> None:
-    """Fold a ticket, or a checkpoint, into a plain dense model, in a folder with its dictionaries and subwords.
+    """Fold a ticket, or a checkpoint, into a dense model.
 
-    For fairseq, the folder's model.pt is of the stock arch `transformer`: fairseq-interactive OUT --path OUT/model.pt
+    It is written into a folder, with its dictionaries and its subword model. For fairseq, model.pt is of the stock arch
+    `transformer`, which runs without this project. The command that translates with it is printed; of a German-English
+    model with sentencepieces it is:
+
+    \b
+    one-layer-lt fold m30k.ticket --to fairseq -o folded
+    fairseq-interactive folded --path folded/model.pt --source-lang de --target-lang en --bpe sentencepiece \\
+        --sentencepiece-model folded/spm.model
     """
     if quantization and to != "ctranslate2":
         raise click.UsageError("--quantization needs --to ctranslate2")
@@ -122,6 +145,8 @@ def fold(source: Path, to: str, out: Path, quantization: Optional[str], data: Op
     ticket = import_module(_FAIRSEQ).from_checkpoint(source, data) if is_checkpoint else load_ticket(source)
     ticket.convert(out, to, quantization)
     click.echo(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
+    if to == "fairseq":
+        click.echo(import_module(_FOLD).how_to_translate(ticket, out))
 
 
 def main() -> NoReturn:

@@ -10,9 +10,12 @@ import click
 
 
 def run(command: click.Command) -> NoReturn:
-    """Run a command: exit 0 when done, 2 with one line on what to mend, 130 when interrupted."""
+    """Run a command: exit 0 when done, 2 with one line on what to mend, 130 when interrupted.
+
+    Without arguments it prints its help.
+    """
     try:
-        command(standalone_mode=False)
+        command(sys.argv[1:] or ["--help"], standalone_mode=False)
     except click.ClickException as error:
         _stop(error.format_message(), 2)
     except BrokenPipeError:  # whoever reads the output has had enough

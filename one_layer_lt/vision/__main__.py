@@ -44,7 +44,14 @@ _broken = click.option(
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 def cli() -> None:
-    """Hidden networks for images."""
+    """Hidden networks for images.
+
+    \b
+    python -m one_layer_lt.vision train
+    python -m one_layer_lt.vision train --recipe mnist-conv2 --root FOLDER --epochs 3
+    python -m one_layer_lt.vision evaluate runs/vision/mnist-conv2 --root FOLDER
+    python -m one_layer_lt.vision export runs/vision/mnist-conv2 --root FOLDER -o conv2.ticket
+    """
 
 
 def _settings(command: Callable[..., None]) -> Callable[..., None]:
@@ -115,7 +122,7 @@ def export(folder: Path, root: Optional[Path], out: Path) -> None:
 @cli.command()
 @click.argument("file", type=_path)
 def info(file: Path) -> None:
-    """What network a ticket holds, and its size against the dense one's."""
+    """What network a ticket holds, and its size."""
     ticket = load_ticket(file)
     about, measured = checked(ticket), sizes(ticket)
     click.echo(f"{about['model']} for {len(about['classes'])} classes of images {about['shape']}")

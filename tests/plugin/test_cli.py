@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import io
+import re
+import shlex
+import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Callable
 
 import pytest
 
+import one_layer_lt
+from fairseq_plugins.fold import how_to_translate
 from one_layer_lt import Ticket, cli
+
+ROOT = Path(__file__).parents[2]
 
 Run = Callable[..., "tuple[int, str, str]"]
 
@@ -91,6 +99,63 @@ def test_fold_of_ticket_and_checkpoint(run: Run, file: Path, checkpoint: Path, t
     code, _, complaint = run("fold", file, "--to", "fairseq", "-o", tmp_path / "a")
     assert code == 2
     assert "already there" in complaint
+
+
+@pytest.mark.parametrize("lowercase", [False, True])
+def test_fold_says_what_translates(run: Run, ticket: Ticket, tmp_path: Path, lowercase: bool) -> None:
+    text = {**ticket.architecture["text"], "lowercase": lowercase}
+    file, folder = tmp_path / "toy.ticket", tmp_path / "a folder"
+    replace(ticket, architecture={**ticket.architecture, "text": text}).save(file)
+    code, said, _ = run("fold", file, "--to", "fairseq", "-o", folder)
+    assert code == 0
+    what, _, command = said.splitlines()[1].partition(": ")
+    assert what == ("to translate text, in lower case" if lowercase else "to translate text")
+    if lowercase:
+        return
+    program, *arguments = shlex.split(command)
+    assert program == "fairseq-interactive"
+    done = subprocess.run(
+        [sys.executable, "-m", "fairseq_cli.interactive", *arguments, "--cpu", "--max-len-b", "200"],
+        cwd=tmp_path,  # where there is no plugin
+        input="Alpha bravo.\nGolf.\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    detokenised = re.findall(r"^D-\d+\t\S+\t(.*)$", done.stdout, re.MULTILINE)
+    assert detokenised == ticket.translate(["Alpha bravo.", "Golf."])
+
+
+def test_how_to_translate_text_of_moses(ticket: Ticket) -> None:
+    text = {"tokenizer": "moses-bpe", "lowercase": True, "aggressive": False}
+    moses = replace(ticket, architecture={**ticket.architecture, "text": text})
+    said = how_to_translate(moses, Path("x"))
+    assert said.startswith("to translate text that Moses' tokenizer has split, in lower case: fairseq-interactive x ")
+    assert said.endswith(" --bpe subword_nmt --bpe-codes x/codes")
+    bare = replace(ticket, architecture={**ticket.architecture, "text": None})
+    assert how_to_translate(bare, Path("x")).endswith(
+        "subwords: fairseq-interactive x --path x/model.pt --source-lang xx --target-lang yy"
+    )
+
+
+def test_without_a_command_it_prints_its_help(run: Run) -> None:
+    code, said, complaint = run()
+    assert (code, complaint) == (0, "")
+    assert said.count("\n") > 10
+    assert "\n  one-layer-lt export runs/m30k/checkpoint_best.pt --data" in said
+    assert (code, said, complaint) == run("--help")
+    assert "..." not in said.partition("Commands:")[2]  # no summary that is cut off
+
+
+def test_version_is_that_of_the_package(run: Run) -> None:
+    code, said, _ = run("--version")
+    assert code == 0
+    assert said.split()[-1] == one_layer_lt.__version__
+    setup = subprocess.run(
+        [sys.executable, "setup.py", "--version"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert setup.stdout.split()[-1] == one_layer_lt.__version__
 
 
 @pytest.mark.parametrize(
