@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from fairseq import options, tasks, utils
 from fairseq.data import iterators
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
@@ -25,6 +26,7 @@ from fairseq.trainer import Trainer
 from torch import Tensor, nn
 
 from data_prep.lib import cli
+from data_prep.lib.errors import DataError
 from fairseq_plugins.options import cpu_flags
 from one_layer_lt import masked_modules, parametrization_of, scores_of
 from scripts.results import keep
@@ -55,7 +57,10 @@ def flipped(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, fl
 
 
 class Watch:
-    """A fairseq training that is watched. Raises ``SystemExit`` for arguments that fairseq refuses."""
+    """A fairseq training that is watched.
+
+    Raises ``SystemExit`` for arguments that fairseq refuses, ``DataError`` where there is nothing to watch.
+    """
 
     def __init__(self, arguments: list[str]) -> None:
         arguments = [*arguments, "--user-dir", str(ROOT / "fairseq_plugins")]
@@ -68,19 +73,29 @@ class Watch:
         for split in ("train", "valid"):
             self.task.load_dataset(split)
         self.model = self.task.build_model(config.model)
-        self.criterion = self.task.build_criterion(config.criterion)
-        self.trainer = Trainer(config, self.task, self.model, self.criterion)
+        self.trainer = Trainer(config, self.task, self.model, self.task.build_criterion(config.criterion))
         self.updates = config.optimization.max_update
+        if self.updates <= 0:
+            raise DataError("--max-update N is missing: the training that is watched needs an end")
+        if not masks_of(self.model):
+            raise DataError(
+                "nothing is masked, so that no bits can flip: leave --dense out, take --arch one_layer_masked"
+            )
         batches = self.trainer.get_valid_iterator("valid").next_epoch_itr(shuffle=False)
         self.held = next(iter(batches))
 
     def losses(self, sample: dict[str, Any]) -> float:
-        """Nats a token, without dropout and label smoothing."""
+        """Nats a token, without dropout, whatever the criterion adds."""
+        sample = utils.move_to_cuda(sample) if self.trainer.cuda else sample
         self.model.eval()
         with torch.no_grad():
-            _, count, found = self.criterion(self.model, utils.move_to_cuda(sample) if self.trainer.cuda else sample)
+            output = self.model(**sample["net_input"])
+            found = self.model.get_normalized_probs(output, log_probs=True).flatten(0, -2)
+            target = self.model.get_targets(sample, output).flatten()
+            pad = self.task.target_dictionary.pad()
+            loss = F.nll_loss(found.float(), target, ignore_index=pad, reduction="sum")
         self.model.train()
-        return float(found["nll_loss"]) / count
+        return float(loss) / int((target != pad).sum())
 
     def run(self) -> list[dict[str, Any]]:
         """Train to the end; what was seen, an entry for each update that was watched."""
