@@ -30,6 +30,7 @@ from .version import __version__
 
 _FAIRSEQ = "fairseq_plugins.ticket"  # reads fairseq's checkpoints
 _FOLD = "fairseq_plugins.fold"
+_LISTING = "fairseq_plugins.listing"
 _CHUNK = 2000  # lines that are sorted by length and translated together
 _path = click.Path(path_type=Path)
 
@@ -147,6 +148,26 @@ def fold(source: Path, to: str, out: Path, quantization: Optional[str], data: Op
     click.echo(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
     if to == "fairseq":
         click.echo(import_module(_FOLD).how_to_translate(ticket, out))
+
+
+@cli.command("options")
+@click.option("--markdown", is_flag=True, help="As tables in Markdown.")
+def options_(markdown: bool) -> None:
+    """List what one_layer_masked can be told in training.
+
+    Each option of the model, with its default and what it does: fairseq-train takes them, but its own --help leaves
+    them out.
+    """
+    listing = import_module(_LISTING)
+    for title, found in zip(("The model's own:", "Of fairseq's Transformer:"), listing.listed()):
+        click.echo(f"{title}\n")
+        if markdown:
+            click.echo("\n".join(listing.markdown(found)) + "\n")
+            continue
+        shown = click.HelpFormatter(max_width=120)
+        flags = (f"{option.flag} [{option.default}]" if option.default else option.flag for option in found)
+        shown.write_dl(list(zip(flags, (option.text for option in found))))
+        click.echo(shown.getvalue())
 
 
 def main() -> NoReturn:

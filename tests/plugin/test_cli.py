@@ -158,6 +158,17 @@ def test_version_is_that_of_the_package(run: Run) -> None:
     assert setup.stdout.split()[-1] == one_layer_lt.__version__
 
 
+def test_options_of_the_model_are_listed(run: Run) -> None:
+    code, said, _ = run("options")
+    assert code == 0
+    own, _, others = said.partition("Of fairseq's Transformer:")
+    assert re.search(r"^--mask-rule \[edge_popup\] +how scores become a mask", own, re.MULTILINE)
+    assert "--encoder-layers [6]" in others
+    code, said, _ = run("options", "--markdown")
+    assert code == 0
+    assert "\n| `--mask-rule` | `edge_popup` | how scores become a mask: edge_popup, " in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
