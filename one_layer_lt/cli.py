@@ -12,7 +12,6 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn, Optional
 
@@ -23,6 +22,7 @@ from rich.table import Table
 
 from .terminal import run
 from .ticket import Ticket, TicketSet, WeightPool, load_ticket
+from .ticket.companions import companion
 from .ticket.sizes import Sizes, sizes
 from .ticket.ticket import names_of
 from .translation import Decoding
@@ -53,7 +53,7 @@ def cli() -> None:
 @click.option("-o", "--out", type=_path, required=True, help="The ticket to write.")
 def export(checkpoint: Path, data: Path, bpe: Optional[Path], out: Path) -> None:
     """Make a ticket of a checkpoint of one_layer_masked."""
-    ticket: Ticket = import_module(_FAIRSEQ).from_checkpoint(checkpoint, data, bpe)
+    ticket: Ticket = companion(_FAIRSEQ).from_checkpoint(checkpoint, data, bpe)
     ticket.save(out)
     measured = sizes(ticket)
     click.echo(f"{out}: {measured.file:,} bytes, of which masks {measured.masks:,}")
@@ -143,11 +143,11 @@ def fold(source: Path, to: str, out: Path, quantization: Optional[str], data: Op
     if not source.exists():
         raise click.UsageError(f"no such file: {source}")
     is_checkpoint = source.open("rb").read(2) == b"PK"
-    ticket = import_module(_FAIRSEQ).from_checkpoint(source, data) if is_checkpoint else load_ticket(source)
+    ticket = companion(_FAIRSEQ).from_checkpoint(source, data) if is_checkpoint else load_ticket(source)
     ticket.convert(out, to, quantization)
     click.echo(f"{out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
     if to == "fairseq":
-        click.echo(import_module(_FOLD).how_to_translate(ticket, out))
+        click.echo(companion(_FOLD).how_to_translate(ticket, out))
 
 
 @cli.command("options")
@@ -158,7 +158,7 @@ def options_(markdown: bool) -> None:
     Each option of the model, with its default and what it does: fairseq-train takes them, but its own --help leaves
     them out.
     """
-    listing = import_module(_LISTING)
+    listing = companion(_LISTING)
     for title, found in zip(("The model's own:", "Of fairseq's Transformer:"), listing.listed()):
         click.echo(f"{title}\n")
         if markdown:

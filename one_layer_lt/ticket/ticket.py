@@ -14,13 +14,13 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Union
 
 from torch import nn
 
 from ..translation import Decoding, Translator
+from .companions import companion
 from .encoding import read, write
 from .fill import contents_of, fill_
 from .parts import Contents, TicketError
@@ -108,10 +108,7 @@ class Ticket(Contents):
             raise TicketError("does not say how to build its model: build it yourself, and give it to fill_")
         if not isinstance(kind, str) or kind not in ARCHITECTURES:
             raise TicketError(f"unknown architecture {kind!r:.60}; known are {', '.join(ARCHITECTURES)}")
-        try:
-            return import_module(ARCHITECTURES[kind])
-        except ImportError as error:
-            raise TicketError(f"needs {error.name}, which is not installed") from error
+        return companion(ARCHITECTURES[kind])
 
 
 class TicketSet:

@@ -1034,7 +1034,7 @@ class TestTicketSet:
     @pytest.fixture(autouse=True)
     def _toy(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(ticket_module.ARCHITECTURES, "toy", "toy")
-        monkeypatch.setattr(ticket_module, "import_module", lambda name: Toy)
+        monkeypatch.setattr(ticket_module, "companion", lambda name: Toy)
         monkeypatch.setattr(Toy, "built", 0)
 
     @staticmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shlex
 import subprocess
@@ -167,6 +168,38 @@ def test_options_of_the_model_are_listed(run: Run) -> None:
     code, said, _ = run("options", "--markdown")
     assert code == 0
     assert "\n| `--mask-rule` | `edge_popup` | how scores become a mask: edge_popup, " in said
+
+
+@pytest.mark.parametrize("package", ["fairseq_plugins", "data_prep"])
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_a_folder_of_ones_own_that_hides_the_package_is_named(
+    package: str, kind: str, file: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / package if kind == "folder" else tmp_path / f"{package}.py"
+    if kind == "folder":
+        mine.mkdir()
+        (mine / "__init__.py").touch()
+    else:
+        mine.touch()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for arguments in (["translate", str(file)], ["export", "x.pt", "--data", "y", "-o", "z"], ["options"]):
+        command = [sys.executable, "-m", "one_layer_lt", *arguments]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, input="Golf.\n", capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.count("\n") == 1
+        assert f"{mine} hides this project's own {package}: rename it, or run this in another folder" in done.stderr
+
+
+def test_a_folder_that_is_no_package_is_in_nobody_s_way(file: Path, tmp_path: Path, ticket: Ticket) -> None:
+    (tmp_path / "data_prep").mkdir()
+    command = [sys.executable, "-m", "one_layer_lt", "translate", str(file)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, input="Golf.\n", capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ticket.translate(["Golf."])
 
 
 @pytest.mark.parametrize(
