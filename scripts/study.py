@@ -14,12 +14,14 @@ from typing import Any, Optional
 from data_prep.lib.errors import DataError
 from one_layer_lt.rounding import BITS
 from scripts.results import RESULTS
+from scripts.score import ROOT
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+STUDIES = ROOT / "scripts" / "studies"
 SETTINGS: dict[str, Any] = {
     "data": None,
     "seeds": [1],
@@ -36,7 +38,8 @@ SETTINGS: dict[str, Any] = {
 class Run:
     """One training of a study.
 
-    flags: of fairseq-train, by name; True for one without a value. The other fields are the keys of ``SETTINGS``.
+    flags: of fairseq-train, by name; True for one without a value. results: the folder of the results of studies, None
+    for the project's own. The other fields are the keys of ``SETTINGS``.
     """
 
     study: str
@@ -50,6 +53,7 @@ class Run:
     last: Optional[int]
     bits: tuple[int, ...] = ()
     gpus: int = 1
+    results: Optional[Path] = None
 
     @property
     def slug(self) -> str:
@@ -64,7 +68,7 @@ class Run:
     @property
     def result(self) -> Path:
         """The JSON that keeps what it gave."""
-        return RESULTS / self.study / f"{self.slug}.json"
+        return (self.results or RESULTS) / self.study / f"{self.slug}.json"
 
     @property
     def language_pair(self) -> str:
@@ -110,15 +114,27 @@ class Run:
         return result
 
 
-def read_study(path: Path) -> list[Run]:
-    """The runs of a study, seed by seed. Raises ``DataError`` that names the file and what is wrong in it."""
+def results_of(path: Path) -> Path:
+    """Where the results of a study go: the project's own to docs/results, others beside the study."""
+    return RESULTS if path.resolve().parent == STUDIES else path.parent / "results"
+
+
+def read_study(path: Path, results: Optional[Path] = None) -> list[Run]:
+    """The runs of a study, seed by seed. Raises ``DataError`` that names the file and what is wrong in it.
+
+    results: the folder that keeps what its runs give, in place of ``results_of``.
+    """
     study = _parsed(path)
     for name in study:
         if name not in {"title", "flags", "runs", *SETTINGS}:
             raise DataError(f"{path}: unknown key {name!r}; flags of fairseq-train go under [flags]")
     if not isinstance(study.get("runs"), dict) or not study["runs"]:
         raise DataError(f"{path} has no [runs]")
-    runs = [run for name, changes in study["runs"].items() for run in _runs(path, study, name, changes)]
+    runs = [
+        run
+        for name, changes in study["runs"].items()
+        for run in _runs(path, study, name, changes, results or results_of(path))
+    ]
     slugs = [run.slug for run in runs]
     for run in runs:
         if slugs.count(run.slug) > 1:
@@ -149,7 +165,7 @@ def _parsed(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} is no TOML: {error}") from None
 
 
-def _runs(path: Path, study: Mapping[str, Any], name: str, changes: Mapping[str, Any]) -> Iterator[Run]:
+def _runs(path: Path, study: Mapping[str, Any], name: str, changes: Mapping[str, Any], results: Path) -> Iterator[Run]:
     if not isinstance(changes, dict):
         raise DataError(f"{path}: the run {name!r} must be a table of flags, as {{ lr = 1e-3 }}")
     settings = {**SETTINGS, **{key: study[key] for key in SETTINGS if key in study}}
@@ -168,4 +184,4 @@ def _runs(path: Path, study: Mapping[str, Any], name: str, changes: Mapping[str,
         if bits not in BITS:
             raise DataError(f"{path}: the run {name!r} asks for {bits} bits: they must be from {BITS[0]} to {BITS[-1]}")
     for seed in settings.pop("seeds"):
-        yield Run(study=path.stem, name=name, seed=seed, flags=flags, **settings)
+        yield Run(study=path.stem, name=name, seed=seed, flags=flags, results=results, **settings)

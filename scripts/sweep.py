@@ -8,7 +8,9 @@ and the flags that it changes. Beside them, for the study or for one run: `seeds
 `beam`, `lenpen` (of several, the one of highest BLEU on valid), `last`, the number of checkpoints to average instead of
 taking the best, `bits`, to translate with a dense model's weights rounded to so many, too, and `gpus` (1). A run with
 the flag `train-bits` is translated with its weights rounded to those, and its size is that of this file. Runs resume
-where they were stopped; what they gave is docs/results/STUDY/RUN-sSEED.json.
+where they were stopped; what they gave is docs/results/STUDY/RUN-sSEED.json, and `python -m scripts.tables` makes
+tables of it. Of a study outside of scripts/studies it is results/STUDY/RUN-sSEED.json beside the study, with a page of
+tables, results/STUDY.md; --out FOLDER takes the place of results. A run that fails is named, and the others go on.
 """
 
 from __future__ import annotations
@@ -34,13 +36,15 @@ from data_prep.lib.manifest import Manifest
 from data_prep.lib.text import sha256
 from fairseq_plugins.options import cpu_flags
 from fairseq_plugins.ticket import from_checkpoint
+from one_layer_lt import TicketError
 from one_layer_lt.ticket.sizes import sizes
+from scripts import tables
 from scripts.average import count, load
 from scripts.metrics import in_words
 from scripts.quantize import quantize, size
-from scripts.results import keep, result_of
+from scripts.results import RESULTS, keep, result_of
 from scripts.score import ROOT, commit, find_checkpoint
-from scripts.study import Run, chosen, read_study
+from scripts.study import Run, chosen, read_study, results_of
 
 DIVERGED = "FloatingPointError"
 
@@ -182,9 +186,12 @@ def main() -> None:
     parser.add_argument(
         "--again", action="store_true", help="train even those whose results are kept, for their models"
     )
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="where results go (docs/results, or beside the study)"
+    )
     parser.add_argument("--list", action="store_true", help="print the commands, and train nothing")
     args = parser.parse_args()
-    runs = read_study(args.study)
+    runs = read_study(args.study, args.out)
     if args.runs:
         runs = chosen(runs, args.runs)
     if args.list:
@@ -196,11 +203,15 @@ def main() -> None:
     if shutil.disk_usage(ROOT).free < 2 << 30:
         raise DataError(f"{ROOT}: less than 2 GiB free, and every run keeps a checkpoint")
     failed = list(_make_all(runs, args.jobs, args.again))
+    results = args.out or results_of(args.study)
+    if results.resolve() != RESULTS and (rows := tables.rows_of(args.study, results)):
+        print(f"tables: {tables.draw(args.study, rows, results)}")
     if failed:
         raise DataError(f"{len(failed)} of {len(runs)} runs failed: {failed[0]}")
 
 
-def _make_all(runs: list[Run], jobs: int, again: bool) -> Iterator[DataError]:
+def _make_all(runs: list[Run], jobs: int, again: bool) -> Iterator[str]:
+    """Make all runs, and say what came of each; a line for each that failed."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = max(1, cores // jobs)
     pool = ThreadPoolExecutor(jobs)
@@ -209,11 +220,21 @@ def _make_all(runs: list[Run], jobs: int, again: bool) -> Iterator[DataError]:
         for run, made in waiting:
             try:
                 print(f"{run.slug}: {made.result()}", flush=True)
-            except DataError as error:
-                print(f"{run.slug}: {error}", file=sys.stderr, flush=True)
-                yield error
+            except (Exception, SystemExit) as error:  # whatever one run does, the others go on
+                failure = _in_a_line(run, error)
+                print(failure, file=sys.stderr, flush=True)
+                yield failure
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _in_a_line(run: Run, error: BaseException) -> str:
+    said = " ".join(str(error).split())
+    if isinstance(error, OSError):
+        said = f"{error.filename or 'system'}: {error.strerror or said}"
+    elif not isinstance(error, (DataError, TicketError)):
+        said = f"{type(error).__name__}: {said}"
+    return f"{run.slug}: {said.removeprefix(f'{run.slug}: ')}"
 
 
 if __name__ == "__main__":

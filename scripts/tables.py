@@ -17,9 +17,8 @@ from data_prep.lib import cli
 from scripts import plots
 from scripts.results import RESULTS, put_table
 from scripts.score import ROOT
-from scripts.study import Run, read_study, title_of
+from scripts.study import STUDIES, Run, read_study, title_of
 
-STUDIES = ROOT / "scripts" / "studies"
 COLUMNS = (
     *("run", "updates", "seeds", "results", "valid perplexity", "valid BLEU", "valid brevity penalty", "effect"),
     *("length penalty", "test BLEU", "95% interval", "test brevity penalty", "of dense"),
@@ -87,10 +86,10 @@ class Row:
         return next((result for result in self.results if "curve" in result), None)
 
 
-def rows_of(study: Path) -> list[Row]:
-    """The rows of a study that have results, in its order."""
+def rows_of(study: Path, results: Optional[Path] = None) -> list[Row]:
+    """The rows of a study that have results, in its order. results: as for ``read_study``."""
     runs: dict[str, list[Run]] = {}
-    for run in read_study(study):
+    for run in read_study(study, results):
         runs.setdefault(run.name, []).append(run)
     rows = []
     for seeds in runs.values():
@@ -174,7 +173,11 @@ def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
     """The page of a study, line by line; effects are against its first run, shares against its best dense one."""
     yield f"# {title_of(study)}"
     yield ""
-    yield f"Trained by `python scripts/sweep.py {study.relative_to(ROOT)}`, written by `python -m scripts.tables`."
+    whole, by = study.resolve(), "`python -m scripts.tables`"
+    shown = whole.relative_to(ROOT) if whole.is_relative_to(ROOT) else study
+    if rows[0].run.results not in (None, RESULTS):
+        by = "the same"
+    yield f"Trained by `python scripts/sweep.py {shown}`, written by {by}."
     yield ""
     base = base_of(study, rows)
     dense = best_dense(rows)
@@ -251,6 +254,18 @@ def by_size(points: Sequence[plots.Sized], best: float) -> Iterator[str]:
     yield ""
 
 
+def draw(study: Path, rows: Sequence[Row], folder: Path, more: Sequence[str] = ()) -> Path:
+    """Write the page of a study, and its picture, into a folder; ``more`` are lines for the end of the page."""
+    picture, base = folder / f"{study.stem}.png", base_of(study, rows)
+    if base is not None and has_effects_drawn(rows, base):
+        plots.effects(picture, effects(rows, base), base.bleu("valid"))
+    elif curves := curves_of(rows):
+        plots.curves(picture, curves)
+    written = folder / f"{study.stem}.md"
+    written.write_text("\n".join([*page(study, rows), *more]))
+    return written
+
+
 def main() -> None:
     logging.disable(logging.DEBUG)
     cli.Parser(prog="scripts.tables", description="Redraw the pages of all studies.").parse_args()
@@ -259,12 +274,7 @@ def main() -> None:
         rows = rows_of(study)
         if not rows:
             continue
-        lines = list(page(study, rows))
-        picture, base = RESULTS / f"{study.stem}.png", base_of(study, rows)
-        if base is not None and has_effects_drawn(rows, base):
-            plots.effects(picture, effects(rows, base), base.bleu("valid"))
-        elif curves := curves_of(rows):
-            plots.curves(picture, curves)
+        more: list[str] = []
         if study == main_study:
             put_table(ROOT / "README.md", "python -m scripts.tables", main_table(study, rows))
         if study.stem == "sizes" and (points := list(sized(rows))):
@@ -272,8 +282,8 @@ def main() -> None:
             best = statistics.fmean(dense.bleu("test")) if dense else None
             plots.sizes(RESULTS / "sizes-bytes.png", points, best)
             if best:
-                lines += ["![BLEU against bytes](sizes-bytes.png)", "", *by_size(points, best)]
-        (RESULTS / f"{study.stem}.md").write_text("\n".join(lines))
+                more = ["![BLEU against bytes](sizes-bytes.png)", "", *by_size(points, best)]
+        draw(study, rows, RESULTS, more)
     seen = {path.stem: json.loads(path.read_text())["seen"] for path in sorted((RESULTS / "flips").glob("*.json"))}
     if seen:
         plots.flips(RESULTS / "flips.png", seen)

@@ -91,3 +91,11 @@ def test_a_result_is_of_its_run_s_flags_and_settings(tmp_path: Path, monkeypatch
     for other in (replace(run, beam=4), replace(run, bits=(8,)), replace(run, flags={**run.flags, "lr": 1})):
         with pytest.raises(DataError, match=r"dense-s2\.json is of other flags or settings than the study's"):
             other.kept()
+
+
+def test_results_of_a_study_elsewhere_lie_beside_it(tmp_path: Path) -> None:
+    own = read_study(study.STUDIES / "quickstart.toml")[0]
+    assert own.result == study.RESULTS / "quickstart" / "masked-s1.json"
+    path = write(tmp_path)
+    assert read_study(path)[0].result == tmp_path / "results" / "toys" / "reference-s1.json"
+    assert read_study(path, tmp_path / "out")[0].result == tmp_path / "out" / "toys" / "reference-s1.json"

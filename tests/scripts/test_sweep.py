@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,13 @@ import pytest
 from data_prep.lib.errors import DataError
 from data_prep.lib.lock import locked
 from data_prep.lib.subwords import Subword
-from scripts import study, sweep
+from one_layer_lt import TicketError
+from scripts import results, study, sweep
+from scripts.results import keep
 from scripts.study import Run
 from tests.plugin.running import SIZE, prepared
+from tests.scripts.test_study import STUDY, write
+from tests.scripts.test_tables import result
 
 
 def toy_flags() -> dict[str, Any]:
@@ -75,3 +81,76 @@ def test_rounded_dense_models_are_scored(
     if bits:
         assert kept["size"] == {"weights": rounded["size"]["weights"], "bytes": 4 * rounded["size"]["weights"]}
     assert [file.name for file in (tmp_path / "run").glob("*.pt")] == ["checkpoint_best.pt"]
+
+
+@pytest.fixture
+def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A study outside of the repository, whose runs are made at once."""
+
+    def make(run: Run, threads: int, again: bool = False) -> str:
+        if run.slug == "reference-s1":
+            raise fault
+        keep(run.result, {**result(20, 9), "command": shlex.join(run.command())})
+        return "made"
+
+    fault = TicketError("cannot be read")
+    monkeypatch.setattr(sweep, "make", make)
+    (tmp_path / "data").mkdir()
+    return write(tmp_path, STUDY.replace("data-bin/toy", str(tmp_path / "data")))
+
+
+def swept(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["sweep.py", *map(str, arguments)])
+    sweep.main()
+
+
+@pytest.mark.parametrize("out", [None, "out"])
+def test_a_study_of_ones_own_has_its_tables_beside_its_results(
+    out: str | None, toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    before = set(results.RESULTS.rglob("*"))
+    folder = tmp_path / (out or "results")
+    swept(monkeypatch, toys, "dense", *(["--out", folder] if out else []))
+    assert capsys.readouterr().out.splitlines()[-1] == f"tables: {folder / 'toys.md'}"
+    page = (folder / "toys.md").read_text()
+    assert "| dense | 400 | 2 | [1](toys/dense-s1.json) [2](toys/dense-s2.json) |" in page
+    assert f"Trained by `python scripts/sweep.py {toys}`" in page
+    assert (folder / "toys" / "dense-s2.json").is_file()
+    assert (folder / "toys.png").is_file()
+    assert set(results.RESULTS.rglob("*")) == before
+
+
+def test_one_bad_run_is_named_and_the_others_go_on(
+    toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    with pytest.raises(DataError, match="1 of 5 runs failed: reference-s1: cannot be read"):
+        swept(monkeypatch, toys)
+    said = capsys.readouterr()
+    assert said.err == "reference-s1: cannot be read\n"
+    assert [line for line in said.out.splitlines() if line.endswith(": made")] == [
+        f"{slug}: made" for slug in ("reference-s2", "lr-5e-4-no-dropout-s7", "dense-s1", "dense-s2")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (KeyError("valid"), "a-s1: KeyError: 'valid'"),
+        (SystemExit("error: --keep 2"), "a-s1: SystemExit: error: --keep 2"),
+        (FileNotFoundError(2, "No such file", "x.pt"), "a-s1: x.pt: No such file"),
+        (DataError("a-s1: training failed"), "a-s1: training failed"),
+        (RuntimeError("shapes\ndiffer"), "a-s1: RuntimeError: shapes differ"),
+    ],
+)
+def test_whatever_a_run_raises_is_one_line(
+    error: BaseException, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def make(run: Run, threads: int, again: bool) -> str:
+        raise error
+
+    monkeypatch.setattr(sweep, "make", make)
+    run = Run("toys", "a", 1, {}, "data", ("valid",), beam=1, lenpen=(1.0,), last=None)
+    assert list(sweep._make_all([run], jobs=1, again=False)) == [expected]
+    assert capsys.readouterr().err == expected + "\n"
