@@ -1,7 +1,7 @@
 """Train a table of runs, one after the other or side by side, and keep what each gave.
 
     python scripts/sweep.py scripts/studies/ablation.toml --jobs 2       # hours; stop and start it as you like
-    python scripts/sweep.py scripts/studies/ablation.toml "lr 5e-4"      # this run alone
+    python scripts/sweep.py scripts/studies/ablation.toml "squared decay"    # this run alone
 
 A study is a TOML file: `data` (a prepared folder), `[flags]` of fairseq-train for all runs, and `[runs]`, each a name
 and the flags that it changes. Beside them, for the study or for one run: `seeds`, `splits` to translate (valid),
