@@ -24,7 +24,7 @@ def test_every_option_is_listed_once_and_explained() -> None:
     assert all(option.text for option in own)
     by_flag = {option.flag: option for option in own + others}
     assert by_flag["--mask-rule"].default == "edge_popup"
-    assert by_flag["--share-heads"].default == "off"
+    assert by_flag["--dense"].default == "off"
     assert by_flag["--keep"].default == ""  # the rule's
     assert by_flag["--encoder-layers"].default == "6"  # the arch's
     assert by_flag["--share-decoder-input-output-embed"].default == "on"
