@@ -35,10 +35,14 @@ class MaskOptions(FairseqDataclass):
     keep: Optional[float] = _option(
         None, "fraction of the weights of each tensor that are kept, in (0, 1]; 0.5 with rules that have one"
     )
-    keep_per_kind: str = _option("", "another keep for some kinds of tensors: NAME=RATIO,...; names", KINDS)
+    keep_per_kind: str = _option(
+        "", "another keep for some kinds of tensors, such as fc1=0.4,embed_tokens=0.6; kinds", KINDS
+    )
     mask_rule: str = _option("edge_popup", "how scores become a mask", RULES)
     rule_per_kind: str = _option(
-        "", "another rule for some kinds of tensors, with its default options: NAME=RULE,...; names", KINDS
+        "",
+        "another rule for some kinds of tensors, with its default options, such as embed_tokens=signed; kinds",
+        KINDS,
     )
     mask_options: str = _option("", "the rule's own options: NAME=VALUE,...; a list of numbers as 0.3/0.1")
     mask_rescale: str = _option("none", "scale effective weights by all over kept weights of each", RESCALES)
@@ -52,14 +56,19 @@ class MaskOptions(FairseqDataclass):
         ATTENTION_INITS,
     )
     weight_scale_per_kind: str = _option(
-        "", "factors on the random weights of some kinds of tensors: NAME=FACTOR,...; names", KINDS
+        "", "factors on the random weights of some kinds of tensors, such as fc2=2,out_proj=2; kinds", KINDS
     )
     query_key_scale: str = _option(
         "1",
         "factor on the random weights of the query and key projections; auto: the fourth root of a head's width",
     )
     score_init: str = _option("standard", "what the scores start from", SCORE_INITS)
-    share_weights: str = _option("layer", "which modules use one random weight", SHARE_WEIGHTS)
+    share_weights: str = _option(
+        "layer",
+        "which modules use one random weight: a projection in all layers (layer), in encoder and decoder too (stack), all "
+        "modules (vector), or none; choices",
+        SHARE_WEIGHTS,
+    )
     share_masks: str = _option(
         "none", "what has one mask: all heads of an attention module, a projection in all layers, or both", SHARE_MASKS
     )
@@ -69,8 +78,8 @@ class MaskOptions(FairseqDataclass):
     logit_scale: float = _option(1.0, "factor on the logits: the constant, or start, of the last layer norm's weight")
     embeddings: str = _option(
         "masked",
-        "token embeddings: random under a mask, pre-trained and fixed, pre-trained under a mask, or trained (with the "
-        "output projection)",
+        "token embeddings: random under a mask, pre-trained and fixed, pre-trained under a mask (both from "
+        "--encoder-embed-path and --decoder-embed-path), or trained (with the output projection)",
         EMBEDDINGS,
     )
     dense: bool = _option(False, "the baseline: train the weights of the same Transformer, without masks")
