@@ -65,7 +65,7 @@ class MaskOptions(FairseqDataclass):
     score_init: str = _option("standard", "what the scores start from", SCORE_INITS)
     share_weights: str = _option(
         "layer",
-        "which modules use one random weight: a projection in all layers (layer), in encoder and decoder too (stack), all "
+        "which modules use one random weight: a projection in all layers (layer), in both stacks too (stack), all "
         "modules (vector), or none; choices",
         SHARE_WEIGHTS,
     )
