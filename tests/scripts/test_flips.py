@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from data_prep.lib.subwords import Subword
+from one_layer_lt.text.subwords import Subword
 from scripts import flips
 from tests.plugin.running import prepared, train_arguments
 

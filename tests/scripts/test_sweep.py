@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from data_prep.lib.errors import DataError
 from data_prep.lib.lock import locked
-from data_prep.lib.subwords import Subword
+from one_layer_lt.errors import UserError
+from one_layer_lt.text.subwords import Subword
 from scripts import study, sweep
 from scripts.study import Run
 from tests.plugin.running import SIZE, prepared
@@ -46,13 +46,13 @@ def test_a_run_is_trained_scored_and_kept(tmp_path: Path, monkeypatch: pytest.Mo
     again = sweep.make(run, threads=1, again=True)  # has its model, and trains no more
     assert again.startswith("valid perplexity")
     assert (tmp_path / "run" / "train.log").read_text() == log
-    with locked(tmp_path / "run", ""), pytest.raises(DataError, match="another sweep is at it"):
+    with locked(tmp_path / "run", ""), pytest.raises(UserError, match="another sweep is at it"):
         sweep.make(run, threads=1, again=True)
     other = Run("toys", "a run", 1, {**flags, "lr": 1}, str(data), ("valid",), beam=1, lenpen=(1.0,), last=None)
-    with pytest.raises(DataError, match=r"a-run-s1\.json is of other flags"):
+    with pytest.raises(UserError, match=r"a-run-s1\.json is of other flags"):
         sweep.make(other, threads=1)
     run.result.unlink()
-    with pytest.raises(DataError, match="was begun with other flags: remove it, or name the run anew"):
+    with pytest.raises(UserError, match="was begun with other flags: remove it, or name the run anew"):
         sweep.make(other, threads=1)
 
 
