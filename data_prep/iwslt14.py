@@ -14,15 +14,17 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
-from .lib import cli, moses
+from one_layer_lt.errors import UserError
+from one_layer_lt.text import moses
+from one_layer_lt.text.lines import Pair, read_lines, read_pairs, select, write_pairs
+from one_layer_lt.text.manifest import Settings
+from one_layer_lt.text.subwords import Subword
+
+from .lib import cli
 from .lib.archive import collect, extract
-from .lib.errors import DataError
 from .lib.fetch import Remote, fetch
-from .lib.manifest import Settings
 from .lib.pipeline import build, is_done, make_settings, pair_of, workplace
 from .lib.sgm import plain_apostrophes, readable, segments
-from .lib.subwords import Subword
-from .lib.text import Pair, read_lines, read_pairs, select, write_pairs
 
 HOME = Remote("http://dl.fbaipublicfiles.com/fairseq/data/iwslt14/de-en.tgz")  # mirrors https://wit3.fbk.eu
 TRAIN = "train.tags.de-en"
@@ -60,7 +62,7 @@ def locate(origin: Path | None, downloads: Path, into: Path) -> Mapping[str, Pat
     archive = fetch(HOME, downloads)
     found = extract(archive, NAMES, into)
     if missing := [name for name in NAMES if name not in found]:
-        raise DataError(f"{archive} lacks {', '.join(missing)}: delete it and run the command again")
+        raise UserError(f"{archive} lacks {', '.join(missing)}: delete it and run the command again")
     return found
 
 

@@ -12,12 +12,13 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from one_layer_lt.errors import UserError
+from one_layer_lt.text.subwords import Subword
+
 from .lib import cli
 from .lib.archive import collect
-from .lib.errors import DataError
 from .lib.fetch import Remote, fetch
 from .lib.pipeline import prepare
-from .lib.subwords import Subword
 
 HOME = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw"
 FILES = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
@@ -35,7 +36,7 @@ def main() -> None:
     languages = args.source, args.target
     for flag, language in zip(("--source", "--target"), languages):
         if language not in LANGUAGES:
-            raise DataError(f"{flag} {language!r} is not one of {', '.join(LANGUAGES)}")
+            raise UserError(f"{flag} {language!r} is not one of {', '.join(LANGUAGES)}")
     kind, size = ("moses-bpe", 10_000) if args.tokenized else ("sentencepiece", 8_000)
     size = size if args.size is None else args.size
     subword = Subword(kind, size, lowercase=args.tokenized, samples=args.samples, alpha=args.alpha)

@@ -14,15 +14,18 @@ import tempfile
 from collections import Counter
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sentencepiece import SentencePieceProcessor
+from one_layer_lt.errors import UserError
+from one_layer_lt.optional import need
+from one_layer_lt.text.lines import Pair, write_pairs
+from one_layer_lt.text.subwords import Subword
 
 from .lib import cli
-from .lib.errors import DataError
-from .lib.number_phrases import Language, PhrasePair, phrase_pairs
 from .lib.pipeline import prepare
-from .lib.subwords import Subword
-from .lib.text import Pair, write_pairs
+
+if TYPE_CHECKING:
+    from .lib.number_phrases import PhrasePair
 
 log = logging.getLogger(__name__)
 
@@ -39,15 +42,16 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=PIECES, metavar="N", help=f"sentencepieces ({PIECES})")
     cli.add_samples(parser)
     args = parser.parse_args()
+    phrases = need("data_prep.lib.number_phrases", "data")  # it imports babel and num2words
     check_languages(args.source, args.target)
     if args.pairs < FEWEST:
-        raise DataError(f"--pairs {args.pairs}: must be at least {FEWEST}")
+        raise UserError(f"--pairs {args.pairs}: must be at least {FEWEST}")
     subword = Subword("sentencepiece", args.size, samples=args.samples, alpha=args.alpha)
     out = cli.out_folder(args, "numbers", args.source, args.target)
     try:
-        pairs = phrase_pairs(args.source, args.target, args.pairs, args.seed)
+        pairs = phrases.phrase_pairs(args.source, args.target, args.pairs, args.seed)
     except ValueError as error:
-        raise DataError(f"--pairs {args.pairs}: {error}: ask for fewer") from error
+        raise UserError(f"--pairs {args.pairs}: {error}: ask for fewer") from error
     describe(pairs)
     with tempfile.TemporaryDirectory() as scratch:
         raw = {split: write_split(Path(scratch), split, part) for split, part in split_pairs(pairs).items()}
@@ -56,12 +60,14 @@ def main() -> None:
 
 
 def check_languages(source: str, target: str) -> None:
+    from .lib.number_phrases import Language
+
     for flag, code in (("--source", source), ("--target", target)):
         try:
             Language.find(code)
         except LookupError as error:
             known = ", ".join(Language.known())
-            raise DataError(f"{flag} {code!r} is not known to both num2words and babel, which know {known}") from error
+            raise UserError(f"{flag} {code!r} is not known to both num2words and babel, which know {known}") from error
 
 
 def split_pairs(pairs: list[PhrasePair]) -> dict[str, list[PhrasePair]]:
@@ -83,6 +89,8 @@ def describe(pairs: list[PhrasePair]) -> None:
 
 
 def describe_tokens(pairs: list[PhrasePair], out: Path) -> None:
+    from sentencepiece import SentencePieceProcessor
+
     pieces = SentencePieceProcessor(model_file=str(out / "spm.model"))
     for side, texts in (("source", [pair.source for pair in pairs]), ("target", [pair.target for pair in pairs])):
         lengths = [len(tokens) for tokens in pieces.encode(texts)]

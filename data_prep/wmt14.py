@@ -16,15 +16,17 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from .lib import cli, moses
+from one_layer_lt.errors import UserError
+from one_layer_lt.text import moses
+from one_layer_lt.text.lines import Pair, read_lines, read_pairs, write_pairs
+from one_layer_lt.text.manifest import Settings
+from one_layer_lt.text.subwords import Subword
+
+from .lib import cli
 from .lib.archive import collect, extract
-from .lib.errors import DataError
 from .lib.fetch import Remote, fetch
-from .lib.manifest import Settings
 from .lib.pipeline import build, is_done, make_settings, pair_of, workplace
 from .lib.sgm import plain_apostrophes, readable, segments
-from .lib.subwords import Subword
-from .lib.text import Pair, read_lines, read_pairs, write_pairs
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +108,7 @@ def download(contents: Mapping[Remote, list[str]], downloads: Path, into: Path) 
         archive = fetch(remote, downloads)
         found.update(extract(archive, names, into))
         if missing := [name for name in names if name not in found]:
-            raise DataError(f"{archive} lacks {', '.join(missing)}: delete it and run the command again")
+            raise UserError(f"{archive} lacks {', '.join(missing)}: delete it and run the command again")
     return found
 
 

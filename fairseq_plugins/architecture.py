@@ -13,10 +13,10 @@ from fairseq.models.transformer import TransformerModel
 from fairseq.modules import SinusoidalPositionalEmbedding
 from torch import nn
 
+from one_layer_lt.text.manifest import MODELS
 from one_layer_lt.ticket import Ticket, TicketError
 
 from .output import contiguous_output_
-from .text import SUBWORDS
 
 # Of fairseq's options, those that decide what the model computes: name, type, least, most.
 _MOST_WIDTH, _MOST_POSITIONS = 1 << 16, 1 << 20
@@ -83,7 +83,7 @@ def checked(ticket: Ticket) -> dict[str, Any]:
         if not isinstance(settings[name], str) or not settings[name].replace("-", "").replace("_", "").isalnum():
             raise TicketError(f"its {name} language is {settings[name]!r:.60}, which is none")
     text = settings["text"]
-    if text is not None and not (isinstance(text, Mapping) and text.get("tokenizer") in list(SUBWORDS)):
+    if text is not None and not (isinstance(text, Mapping) and text.get("tokenizer") in list(MODELS)):
         raise TicketError("does not say how its text is split")
     if "dict.source" not in ticket.assets:
         raise TicketError("lacks its dictionary")

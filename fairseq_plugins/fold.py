@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import shutil
 import tempfile
 from argparse import Namespace
 from pathlib import Path
@@ -12,11 +10,12 @@ from typing import Any
 
 import torch
 
-from data_prep.lib.manifest import MODELS
+from one_layer_lt.files import whole
+from one_layer_lt.optional import need
+from one_layer_lt.text.manifest import MODELS
 from one_layer_lt.ticket import Ticket, TicketError
 
 from .architecture import checked
-from .text import SUBWORDS
 
 QUANTIZATIONS = ("int8", "int8_float32", "int8_bfloat16", "int16", "float16", "bfloat16", "float32")
 
@@ -42,10 +41,9 @@ def to_folder(ticket: Ticket, folder: Path, to: str, quantization: str | None = 
         raise ValueError(f"cannot fold to {to!r}; choose one of: fairseq, ctranslate2")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(17, "already there: remove it, or name another folder", str(folder))
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with whole(folder) as part:
+        part.mkdir()
         if to == "fairseq":
             to_fairseq(ticket, part / "model.pt")
             write_dictionaries(ticket, part)
@@ -54,11 +52,6 @@ def to_folder(ticket: Ticket, folder: Path, to: str, quantization: str | None = 
         text = ticket.architecture["text"]
         if text and "subwords" in ticket.assets:
             (part / MODELS[text["tokenizer"]]).write_bytes(ticket.assets["subwords"])
-        if folder.exists():
-            folder.rmdir()
-        os.replace(part, folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def how_to_translate(ticket: Ticket, folder: Path) -> str:
@@ -73,15 +66,18 @@ def how_to_translate(ticket: Ticket, folder: Path) -> str:
         return f"to translate lines of subwords: {shlex.join(command)}"
     kind, subwords = text["tokenizer"], str(folder / MODELS[text["tokenizer"]])
     what = "text that Moses' tokenizer has split" if kind == "moses-bpe" else "text"
-    flag = {"sentencepiece": "--sentencepiece-model", "moses-bpe": "--bpe-codes"}[kind]
-    command += ["--bpe", SUBWORDS[kind], flag, subwords]
+    name, flag = {
+        "sentencepiece": ("sentencepiece", "--sentencepiece-model"),
+        "moses-bpe": ("subword_nmt", "--bpe-codes"),
+    }[kind]
+    command += ["--bpe", name, flag, subwords]
     return f"to translate {what}{', in lower case' if text.get('lowercase') else ''}: {shlex.join(command)}"
 
 
 def to_fairseq(ticket: Ticket, path: Path) -> None:
     """Write a checkpoint of fairseq's ``transformer``: stock fairseq translates with it, and needs no plugin.
 
-    It holds plain types alone, so that torch loads it with ``weights_only``. Written beside and renamed.
+    It holds plain types alone, so that torch loads it with ``weights_only``. Written whole.
     """
     _save({**_state(ticket), "args": None, "cfg": _plain_config(ticket)}, path)
 
@@ -93,17 +89,14 @@ def to_ctranslate2(ticket: Ticket, folder: Path, quantization: str | None = None
     """
     if quantization not in (None, *QUANTIZATIONS):
         raise ValueError(f"unknown quantization {quantization!r}; choose one of: {', '.join(QUANTIZATIONS)}")
-    try:
-        from ctranslate2.converters import FairseqConverter
-    except ImportError:
-        raise TicketError("CTranslate2 is not installed: pip install ctranslate2") from None
+    new_converter = need("ctranslate2.converters", "ctranslate2").FairseqConverter
     with tempfile.TemporaryDirectory() as scratch:
         write_dictionaries(ticket, Path(scratch))
         checkpoint = Path(scratch, "folded.pt")
         _save({**_state(ticket), "args": _arguments(ticket), "cfg": None}, checkpoint)
         languages = {f"{side}_lang": ticket.architecture[side] for side in ("source", "target")}
         try:
-            converter = FairseqConverter(str(checkpoint), scratch, **languages)
+            converter = new_converter(str(checkpoint), scratch, **languages)
             converter.convert(str(folder), quantization=quantization, force=True)
         except (ValueError, RuntimeError) as error:
             raise TicketError(f"CTranslate2 cannot hold it: {' '.join(str(error).split())}") from None
@@ -143,9 +136,5 @@ def _plain_config(ticket: Ticket) -> dict[str, Any]:
 
 
 def _save(state: dict[str, Any], path: Path) -> None:
-    part = path.with_name(path.name + ".part")
-    try:
+    with whole(path) as part:
         torch.save(state, part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

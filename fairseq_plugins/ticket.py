@@ -8,13 +8,13 @@ from fairseq.checkpoint_utils import load_model_ensemble_and_task
 from fairseq.models.transformer import TransformerModel
 from torch import nn
 
+from one_layer_lt.text.ticket import text_settings
 from one_layer_lt.ticket import Ticket, TicketError
 from one_layer_lt.translation import Translator
 
 from .architecture import build, checked, first_line, settings_of
 from .ctranslate import CTranslator
 from .fold import to_folder
-from .text import text_settings
 from .translate import TorchTranslator
 
 __all__ = ["build", "convert", "from_checkpoint", "translator"]

@@ -12,11 +12,11 @@ from fairseq.data import LanguagePairDataset
 from fairseq.sequence_generator import SequenceGenerator
 from torch import Tensor, nn
 
+from one_layer_lt.text.ticket import Text
 from one_layer_lt.ticket import Ticket
 from one_layer_lt.translation import Decoding, Progress, Translator, no_progress
 
 from .architecture import dictionaries
-from .text import Text
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from .terminal import run
+from .terminal import run_click
 from .ticket import Ticket, TicketSet, WeightPool, load_ticket
 from .ticket.companions import companion
 from .ticket.sizes import Sizes, sizes
@@ -175,7 +175,7 @@ def main() -> NoReturn:
     logging.basicConfig(level=logging.WARNING, format="warning: %(message)s")
     logging.getLogger("fairseq").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")  # of libraries, on matters that no user can mend
-    run(cli)
+    run_click(cli)
 
 
 def _chunks() -> Iterator[list[str]]:

@@ -6,7 +6,6 @@ python scripts/average.py checkpoints/run --last 5 --out checkpoints/run/average
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +15,9 @@ from typing import Any
 import torch
 
 from data_prep.lib import cli
-from data_prep.lib.errors import DataError
 from fairseq_plugins import allow_fairseq_checkpoints
+from one_layer_lt.errors import UserError
+from one_layer_lt.files import whole
 
 
 def last_checkpoints(folder: Path, wanted: int) -> list[Path]:
@@ -28,7 +28,7 @@ def last_checkpoints(folder: Path, wanted: int) -> list[Path]:
         if len(numbered) >= wanted:
             return [numbered[number] for number in sorted(numbered)[-wanted:]]
         found = max(found, len(numbered))
-    raise DataError(f"{folder} has {found} numbered checkpoints, not the {wanted} that --last asks for")
+    raise UserError(f"{folder} has {found} numbered checkpoints, not the {wanted} that --last asks for")
 
 
 def average(paths: Sequence[Path], out: Path) -> None:
@@ -38,7 +38,7 @@ def average(paths: Sequence[Path], out: Path) -> None:
     for path in paths:
         state = load(path)
         if sums and _shapes(sums) != _shapes(state["model"]):
-            raise DataError(f"{path} holds another model than {paths[0]}: they cannot be averaged")
+            raise UserError(f"{path} holds another model than {paths[0]}: they cannot be averaged")
         for name, tensor in state["model"].items():
             if tensor.is_floating_point():
                 tensor = tensor.double() + sums.get(name, 0.0)
@@ -52,10 +52,9 @@ def average(paths: Sequence[Path], out: Path) -> None:
 
 
 def save(state: dict[str, Any], out: Path) -> None:
-    """Write a checkpoint to translate with: without the optimiser's state, beside and renamed."""
-    part = out.with_name(out.name + ".part")
-    torch.save({name: value for name, value in state.items() if name != "last_optimizer_state"}, part)
-    os.replace(part, out)
+    """Write a checkpoint to translate with: without the optimiser's state, whole."""
+    with whole(out) as part:
+        torch.save({name: value for name, value in state.items() if name != "last_optimizer_state"}, part)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -64,9 +63,9 @@ def load(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError) as error:
-        raise DataError(f"{path} is damaged, or no fairseq checkpoint: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{path} is damaged, or no fairseq checkpoint: {str(error).splitlines()[0]}") from error
     if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
-        raise DataError(f"{path} is no fairseq checkpoint: it holds no model")
+        raise UserError(f"{path} is no fairseq checkpoint: it holds no model")
     return state
 
 
@@ -88,7 +87,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the checkpoint to write")
     args = parser.parse_args()
     if not args.folder.is_dir():
-        raise DataError(f"no such folder: {args.folder}")
+        raise UserError(f"no such folder: {args.folder}")
     average(last_checkpoints(args.folder, args.last), args.out)
 
 

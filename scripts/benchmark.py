@@ -25,7 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 from data_prep.lib import cli
-from scripts import plots
+from one_layer_lt.files import write_whole
+from scripts import markdown, plots
 from scripts.bench import ranks, steps, tickets, vision
 from scripts.bench.timing import Row
 from scripts.results import RESULTS
@@ -56,9 +57,9 @@ def main() -> None:
     stamp = {"commit": commit(), "machine": machine(), "versions": _versions()}
     for subject, rows in found.items():
         kept[subject] = {**stamp, "figures": [{**asdict(row), "holds": row.holds} for row in rows]}
-    args.out.write_text(json.dumps({"rows": kept}, indent=1) + "\n")
+    write_whole(args.out, json.dumps({"rows": kept}, indent=1) + "\n")
     _draw(kept, args.out.with_suffix(".png"))
-    args.out.with_suffix(".md").write_text(_markdown(kept))
+    write_whole(args.out.with_suffix(".md"), _markdown(kept))
     Console().print(_table(row for rows in found.values() for row in rows))
 
 
@@ -85,13 +86,13 @@ def _markdown(kept: dict[str, Any]) -> str:
         about = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
         machine = f"{run['machine']['processor']}, {run['machine']['cores']} cores"
         lines += [f"## {subject}", "", f"{machine}; {about}; commit {run['commit']['hash'][:12]}", ""]
-        lines += ["| figure | found | bound | holds |", "|---|---|---|---|"]
+        rows = [("figure", "found", "bound", "holds")]
         for figure in run["figures"]:
             bound = f"at least {figure['least']}" if figure["least"] is not None else ""
             bound = f"at most {figure['most']}" if figure["most"] is not None else bound
             holds = {True: "yes", False: "**no**", None: "not measured"}[figure["holds"]] if bound else ""
-            lines.append(f"| {figure['name']} | {figure['value']} | {bound} | {holds} |")
-        lines.append("")
+            rows.append((figure["name"], figure["value"], bound, holds))
+        lines += [*markdown.table(*rows), ""]
     return "\n".join(lines)
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.lib import cli
-from data_prep.lib.errors import DataError
-from data_prep.lib.manifest import Manifest, Settings
-from data_prep.lib.text import read_lines
+from one_layer_lt.errors import UserError
+from one_layer_lt.text.lines import read_lines
+from one_layer_lt.text.manifest import Manifest, Settings
 from scripts.metrics import bleu_of, interval, paired_test
 from scripts.score import ROOT, read_split
 
@@ -71,18 +71,18 @@ class Compared:
 
 
 def read_system(path: Path) -> System:
-    """A result as score.py wrote it. Raises ``DataError`` where its files are missing, or no longer of its length."""
+    """A result as score.py wrote it. Raises ``UserError`` where its files are missing, or no longer of its length."""
     result = _parsed(path)
     data = ROOT / result["data"]
     settings, split = Manifest.read(data).settings, result["split"]
     texts = path.with_suffix(".txt")
     if not texts.is_file():
-        raise DataError(f"{texts} is missing: score.py writes it beside {path.name}, so score the checkpoint again")
+        raise UserError(f"{texts} is missing: score.py writes it beside {path.name}, so score the checkpoint again")
     sources, references = (read_split(data / "raw", split, language) for language in settings.languages)
     translations = list(read_lines(texts))
     for what, lines in ((texts, translations), (f"{result['data']}, {split},", references)):
         if len(lines) != result["sentences"]:
-            raise DataError(
+            raise UserError(
                 f"{what} has {len(lines):,} sentences, but {path} is of {result['sentences']:,}: "
                 "score the checkpoint again"
             )
@@ -94,18 +94,18 @@ def read_system(path: Path) -> System:
 
 
 def check_alike(baseline: System, other: System) -> None:
-    """Raises ``DataError`` where two results are not of the same sentences, or not scored alike."""
+    """Raises ``UserError`` where two results are not of the same sentences, or not scored alike."""
     both = f"{other.name} and {baseline.name}"
     if other.split != baseline.split:
-        raise DataError(f"{both} are of different splits, {other.split} and {baseline.split}: compare one split")
+        raise UserError(f"{both} are of different splits, {other.split} and {baseline.split}: compare one split")
     if len(other.references) != len(baseline.references):
         counts = f"{len(other.references):,} and {len(baseline.references):,}"
-        raise DataError(f"{both} are of different numbers of sentences, {counts}: score them on the same data")
+        raise UserError(f"{both} are of different numbers of sentences, {counts}: score them on the same data")
     # by content: the folder of a distilled text has the test set of the one it is made from
     if other.sources != baseline.sources or other.references != baseline.references:
-        raise DataError(f"{both} are of different data, {other.data} and {baseline.data}: score them on the same")
+        raise UserError(f"{both} are of different data, {other.data} and {baseline.data}: score them on the same")
     if other.signature != baseline.signature:
-        raise DataError(
+        raise UserError(
             f"{both} have different signatures, {other.signature} and {baseline.signature}: score them again"
         )
 
@@ -113,7 +113,7 @@ def check_alike(baseline: System, other: System) -> None:
 def compare(systems: Sequence[System], samples: int = 0) -> tuple[list[Compared], list[str]]:
     """Each system against the first, and the tests' signatures.
 
-    samples: of each test; 0 for sacrebleu's own numbers. Raises ``DataError`` where systems are not alike, or where
+    samples: of each test; 0 for sacrebleu's own numbers. Raises ``UserError`` where systems are not alike, or where
     translations or references have changed since they were scored.
     """
     baseline, *others = systems
@@ -127,7 +127,7 @@ def compare(systems: Sequence[System], samples: int = 0) -> tuple[list[Compared]
     for number, system in enumerate(systems):
         result = found["bs"][number]
         if abs(result.score - system.score) > 1e-6:
-            raise DataError(
+            raise UserError(
                 f"{system.name} says BLEU {system.score:.2f}, but its translations now have {result.score:.2f}: "
                 "they or the references have changed, so score the checkpoint again"
             )
@@ -162,13 +162,13 @@ def verdict(one: Compared, baseline: str) -> str:
 
 def _parsed(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise DataError(f"no such result: {path}")
+        raise UserError(f"no such result: {path}")
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DataError(f"{path} is no JSON ({error}): name the JSON that score.py wrote") from error
+        raise UserError(f"{path} is no JSON ({error}): name the JSON that score.py wrote") from error
     if not (_fits(result, KEYS) and _fits(result["bleu"], BLEU_KEYS)):
-        raise DataError(f"{path} is no result of score.py: name the JSON that it wrote beside the checkpoint")
+        raise UserError(f"{path} is no result of score.py: name the JSON that it wrote beside the checkpoint")
     return dict(result)
 
 

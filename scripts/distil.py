@@ -25,18 +25,18 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from fairseq.data.data_utils import infer_language_pair, post_process
+from fairseq.data.data_utils import infer_language_pair
 
 from data_prep.lib import cli
-from data_prep.lib.binary import dictionary, read_train, write_train
-from data_prep.lib.errors import DataError
-from data_prep.lib.manifest import Manifest, Settings, checksums
+from data_prep.lib.binary import add_samples, dictionary, read_train, write_train
 from data_prep.lib.pipeline import workplace
-from data_prep.lib.sampling import add_samples
-from data_prep.lib.text import sha256
+from one_layer_lt.errors import UserError
+from one_layer_lt.files import sha256
+from one_layer_lt.text.manifest import Manifest, Settings, checksums
+from one_layer_lt.text.subwords import joined
 from scripts.average import count, load
 from scripts.reverse import reversed_copy, swapped
-from scripts.score import POST_PROCESS, ROOT, find_checkpoint, translate
+from scripts.score import ROOT, find_checkpoint, translate
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def distil(teachers: Sequence[Path], data: Path, out: Path, beam: int, backward:
     manifest = Manifest.read(data)
     settings = manifest.settings
     if out.exists():
-        raise DataError(f"--out {out} is there already: choose another, or delete it first")
+        raise UserError(f"--out {out} is there already: choose another, or delete it first")
     models = [(find_checkpoint(path)[0], settings) for path in teachers]
     models += [(find_checkpoint(backward)[0], swapped(settings))] if backward else []
     for path, direction in models:
@@ -83,7 +83,7 @@ def distil(teachers: Sequence[Path], data: Path, out: Path, beam: int, backward:
 
 
 def check(checkpoint: Path, data: Path, direction: Settings, surely: bool = False) -> None:
-    """Raise ``DataError`` unless a checkpoint translates in this direction with the dictionaries of ``data``.
+    """Raise ``UserError`` unless a checkpoint translates in this direction with the dictionaries of ``data``.
 
     A checkpoint holds neither: both are looked up in the folder that it was trained on. Where that is gone, there is a
     warning, or if it must be known ``surely``, an error.
@@ -95,17 +95,17 @@ def check(checkpoint: Path, data: Path, direction: Settings, surely: bool = Fals
     languages = task.get("source_lang") or languages[0], task.get("target_lang") or languages[1]
     if all(languages) and languages != direction.languages:
         wanted = "-".join(direction.languages)
-        raise DataError(f"{checkpoint} translates {'-'.join(languages)}: name a model of {wanted}")
+        raise UserError(f"{checkpoint} translates {'-'.join(languages)}: name a model of {wanted}")
     if not all((folder / name).is_file() for name in names):
         said = f"{checkpoint} was trained on {folder}, which is not here to compare languages and dictionaries with"
         if surely:
-            raise DataError(f"{said}: put it back, or train again on what scripts/reverse.py makes of {data}")
+            raise UserError(f"{said}: put it back, or train again on what scripts/reverse.py makes of {data}")
         log.warning(said)
         return
     for name, language in zip(names, direction.languages):
         if dictionary(folder, language).symbols != dictionary(data, language).symbols:
             mend = "train it on this data, or on what scripts/reverse.py makes of it"
-            raise DataError(f"{checkpoint} was trained with another {name} (in {folder}) than {data} has: {mend}")
+            raise UserError(f"{checkpoint} was trained with another {name} (in {folder}) than {data} has: {mend}")
 
 
 def _command(checkpoint: Path, data: Path, direction: Settings, beam: int) -> list[str]:
@@ -119,7 +119,7 @@ def _unseen(new: Pairs, pairs: Pairs, settings: Settings) -> Pairs:
     """The new pairs whose text, however it is cut into subwords, is neither there already nor empty on a side."""
 
     def text(pair: tuple[str, str]) -> tuple[str, ...]:
-        return tuple(post_process(line, POST_PROCESS[settings.tokenizer]) for line in pair)
+        return tuple(joined(settings.tokenizer, line) for line in pair)
 
     seen = set(map(text, pairs))
     kept: dict[tuple[str, ...], tuple[str, str]] = {}

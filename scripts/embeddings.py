@@ -21,8 +21,11 @@ from fairseq.data import Dictionary
 from fairseq.data.data_utils import load_indexed_dataset
 
 from data_prep.lib import cli
-from data_prep.lib.errors import DataError
-from data_prep.lib.manifest import Manifest
+from data_prep.lib.binary import dictionary as _dictionary
+from one_layer_lt.errors import UserError
+from one_layer_lt.files import whole
+from one_layer_lt.optional import need
+from one_layer_lt.text.manifest import Manifest
 from scripts.average import count, load
 
 EPOCHS = 20  # of fastText
@@ -35,14 +38,11 @@ def of_text(data: Path, language: str, width: int) -> Vectors:
     Their deviation is 1/sqrt(width), as that of a dense Transformer's embeddings at their start. Entries that the text
     lacks get small random vectors.
     """
-    try:
-        from gensim.models import FastText
-    except ImportError:
-        raise DataError("gensim is not installed: pip install gensim") from None
+    fasttext = need("gensim.models", "data").FastText
     dictionary = _dictionary(data, language)
     sentences = list(_sentences(data, language, dictionary))
     # With one worker and a hash of our own, a function of the text: Python's hash differs from process to process.
-    model = FastText(
+    model = fasttext(
         sentences, vector_size=width, sg=1, window=5, min_count=1, epochs=EPOCHS, workers=1, seed=1, hashfxn=_hashed
     )
     chance = np.random.default_rng(1)
@@ -58,34 +58,28 @@ def of_model(checkpoint: Path, side: str) -> Vectors:
     """The token embeddings of the ``encoder`` or ``decoder`` of a dense checkpoint, as they are."""
     weights = load(checkpoint)["model"].get(f"{side}.embed_tokens.weight")
     if weights is None:
-        raise DataError(f"{checkpoint} holds no dense embeddings of its {side}: train it with --dense")
+        raise UserError(f"{checkpoint} holds no dense embeddings of its {side}: train it with --dense")
     vectors: Vectors = weights.to(torch.float32).numpy()
     return vectors
 
 
 def write(path: Path, dictionary: Dictionary, vectors: Vectors) -> None:
-    """A header, then a line an entry of the dictionary; written beside and renamed. Padding is left to fairseq."""
+    """A header, then a line an entry of the dictionary; written whole. Padding is left to fairseq."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with open(part, "w", encoding="utf-8") as file:
+    with whole(path) as part, open(part, "w", encoding="utf-8") as file:
         file.write(f"{len(dictionary) - 1} {vectors.shape[1]}\n")
         for index, (word, vector) in enumerate(zip(dictionary.symbols, vectors)):
             if index != dictionary.pad():
                 file.write(f"{word} {' '.join(f'{value:.6g}' for value in vector)}\n")
-    part.replace(path)
 
 
 def _sentences(data: Path, language: str, dictionary: Dictionary) -> Iterator[list[str]]:
     settings = Manifest.read(data).settings
     split = load_indexed_dataset(str(data / f"train.{settings.source}-{settings.target}.{language}"), dictionary)
     if split is None:
-        raise DataError(f"{data} has no training text of {language}")
+        raise UserError(f"{data} has no training text of {language}")
     for numbers in split:
         yield [dictionary[int(number)] for number in numbers]
-
-
-def _dictionary(data: Path, language: str) -> Dictionary:
-    return Dictionary.load(str(data / f"dict.{language}.txt"))
 
 
 def _hashed(word: str) -> int:
@@ -114,7 +108,7 @@ def main() -> None:
         vectors = of_text(args.data, language, args.width) if args.kind == "text" else of_model(args.checkpoint, side)
         if len(vectors) != len(dictionary):
             entries = f"{args.checkpoint} has {len(vectors):,} embeddings, {args.data} {len(dictionary):,} entries"
-            raise DataError(f"{entries}: name the data it was trained on")
+            raise UserError(f"{entries}: name the data it was trained on")
         path = args.out / f"embed.{language}.txt"
         write(path, dictionary, vectors)
         print(f"{path}: {len(dictionary) - 1:,} vectors of {vectors.shape[1]} numbers")

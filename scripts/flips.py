@@ -26,9 +26,9 @@ from fairseq.trainer import Trainer
 from torch import Tensor, nn
 
 from data_prep.lib import cli
-from data_prep.lib.errors import DataError
 from fairseq_plugins.options import cpu_flags
 from one_layer_lt import masked_modules, parametrization_of, scores_of
+from one_layer_lt.errors import UserError
 from scripts.results import keep
 from scripts.score import ROOT, commit, machine
 
@@ -59,7 +59,7 @@ def flipped(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, fl
 class Watch:
     """A fairseq training that is watched.
 
-    Raises ``SystemExit`` for arguments that fairseq refuses, ``DataError`` where there is nothing to watch.
+    Raises ``SystemExit`` for arguments that fairseq refuses, ``UserError`` where there is nothing to watch.
     """
 
     def __init__(self, arguments: list[str]) -> None:
@@ -76,9 +76,9 @@ class Watch:
         self.trainer = Trainer(config, self.task, self.model, self.task.build_criterion(config.criterion))
         self.updates = config.optimization.max_update
         if self.updates <= 0:
-            raise DataError("--max-update N is missing: the training that is watched needs an end")
+            raise UserError("--max-update N is missing: the training that is watched needs an end")
         if not masks_of(self.model):
-            raise DataError(
+            raise UserError(
                 "nothing is masked, so that no bits can flip: leave --dense out, take --arch one_layer_masked"
             )
         batches = self.trainer.get_valid_iterator("valid").next_epoch_itr(shuffle=False)

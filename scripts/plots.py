@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
+from one_layer_lt.optional import need
+
 
 @dataclass(frozen=True)
 class Sized:
@@ -103,8 +105,7 @@ def _smooth(values: Sequence[float], width: int = 5) -> list[float]:
 
 def set_up() -> Any:
     """matplotlib's pyplot, drawing to files; imported here, for most of what scripts do needs no plots."""
-    import matplotlib
-
+    matplotlib = need("matplotlib", "plots")
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
     matplotlib.use("Agg")
     from matplotlib import pyplot

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -36,9 +35,11 @@ from fairseq.checkpoint_utils import load_model_ensemble_and_task
 from torch import nn
 
 from data_prep.lib import cli
-from data_prep.lib.errors import DataError
+from one_layer_lt.errors import UserError
+from one_layer_lt.files import whole
 from one_layer_lt.pruning import SCOPES, count_kept, prune_
 from scripts.average import count, load
+from scripts.results import keep
 
 # Given to fairseq-train by this script, or against its purpose: rounds are resumed, and rewound with their optimizer.
 REFUSED = ["--save-dir", "--log-file", "--restore-file", "--dense", "--prunable"]
@@ -55,7 +56,7 @@ def prune(
 ) -> Iterator[dict[str, Any]]:
     """Train round 0 and ``rounds`` pruned ones, or what is still to be done of them; yields how each ended.
 
-    arguments: fairseq-train's. Raises ``DataError`` where a training fails, round 0 does not go beyond ``rewind``, or
+    arguments: fairseq-train's. Raises ``UserError`` where a training fails, round 0 does not go beyond ``rewind``, or
     ``save_dir`` was begun with other settings.
     """
     save_dir.mkdir(parents=True, exist_ok=True)
@@ -68,12 +69,12 @@ def prune(
         if not done.is_file():
             if number:
                 if (ended := results[0]["updates"]) <= rewind:
-                    raise DataError(f"--rewind {rewind}: round 0 ended at update {ended}; it must go beyond")
+                    raise UserError(f"--rewind {rewind}: round 0 ended at update {ended}; it must go beyond")
                 start_round(folder, save_dir / f"round{number - 1}", kept_state, (1 - rate) ** number, scope)
             train_round(folder, arguments, None if number else (rewind, kept_state))
-            _write_json(done, {"round": number, **outcome(folder / LAST)})
+            keep(done, {"round": number, **outcome(folder / LAST)})
         results.append(_read_json(done))
-        _write_json(save_dir / "rounds.json", results)
+        keep(save_dir / "rounds.json", results)
         yield results[-1]
 
 
@@ -87,13 +88,12 @@ def start_round(folder: Path, previous: Path, kept_state: Path, keep: float, sco
     try:
         masked = prune_(_model(previous / LAST), keep, scope).state_dict()
     except ValueError as error:  # weights that are not finite
-        raise DataError(f"{previous / LAST}: {error}") from error
+        raise UserError(f"{previous / LAST}: {error}") from error
     state = load(kept_state)
     state["model"].update({name: tensor for name, tensor in masked.items() if name.endswith(MASK)})
     folder.mkdir(exist_ok=True)
-    part = folder / (LAST + ".part")
-    torch.save(state, part)
-    os.replace(part, folder / LAST)
+    with whole(folder / LAST) as part:
+        torch.save(state, part)
 
 
 def train_round(folder: Path, arguments: Sequence[str], keeping: tuple[int, Path] | None) -> None:
@@ -108,7 +108,7 @@ def train_round(folder: Path, arguments: Sequence[str], keeping: tuple[int, Path
     flags = ["--dense", "--prunable", "--log-file", str(folder / "train.log"), "--save-dir", str(folder)]
     code = fairseq_train([*arguments, *flags], keeping)
     if code:
-        raise DataError(f"{folder.name}: fairseq-train ended with code {code}; its output is above")
+        raise UserError(f"{folder.name}: fairseq-train ended with code {code}; its output is above")
 
 
 def fairseq_train(arguments: Sequence[str], keeping: tuple[int, Path] | None) -> int:
@@ -196,11 +196,11 @@ def _is_over(state: dict[str, Any]) -> bool:
 def _check_begun(path: Path, settings: dict[str, Any]) -> None:
     """Rounds of different settings must not be mixed."""
     if not path.is_file():
-        _write_json(path, settings)
+        keep(path, settings)
     begun = _read_json(path)
     for name, value in settings.items():
         if begun.get(name) != value:
-            raise DataError(
+            raise UserError(
                 f"--{name} {value}: {path.parent} was begun with {begun.get(name)}; choose another --save-dir"
             )
 
@@ -209,13 +209,7 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except ValueError as error:
-        raise DataError(f"{path} is damaged ({error}): remove it") from error
-
-
-def _write_json(path: Path, value: Any) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(value, indent=1) + "\n")
-    os.replace(part, path)
+        raise UserError(f"{path} is damaged ({error}): remove it") from error
 
 
 def _rate(text: str) -> float:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from data_prep.lib import cli
-from data_prep.lib.errors import DataError
+from one_layer_lt.errors import UserError
 from one_layer_lt.rounding import BITS, ScaleOf, best_scale, integers, largest, mean_scale, rounded
 from one_layer_lt.ticket.planes import compress
 from scripts.average import load, save
@@ -73,7 +73,7 @@ def packed(numbers: Tensor, bits: int) -> bytes:
 def quantize(checkpoint: Path, bits: Optional[int], out: Path) -> tuple[int, int]:
     """Write the checkpoint with rounded weights to ``out``; the bits, and the bytes that the model would take.
 
-    bits: of ``BITS``, or None for those that it was trained with, else 8. Raises ``DataError`` for a masked model.
+    bits: of ``BITS``, or None for those that it was trained with, else 8. Raises ``UserError`` for a masked model.
     """
     state = load(checkpoint)
     trained = _plain_(state, checkpoint)
@@ -96,7 +96,7 @@ def _plain_(state: dict[str, Any], path: Path) -> Optional[int]:
         args.train_bits = None
         state["model"] = model = {name.replace(ORIGINAL, ".weight"): tensor for name, tensor in model.items()}
     if any(".parametrizations." in name for name in model):
-        raise DataError(f"{path} is no dense model: its weights are under masks, and these take about one bit anyway")
+        raise UserError(f"{path} is no dense model: its weights are under masks, and these take about one bit anyway")
     return bits
 
 

@@ -14,12 +14,13 @@ from typing import Any
 from fairseq.checkpoint_utils import load_model_ensemble
 
 from data_prep.lib import cli
-from data_prep.lib.errors import DataError
-from data_prep.lib.progress import progress
-from data_prep.lib.text import read_lines, sha256
 from fairseq_plugins.options import cpu_flags
 from fairseq_plugins.ticket import from_checkpoint
 from one_layer_lt import summarize
+from one_layer_lt.errors import UserError
+from one_layer_lt.files import sha256
+from one_layer_lt.progress import progress
+from one_layer_lt.text.lines import read_lines
 from scripts.average import load
 from scripts.metrics import in_words
 from scripts.score import ROOT, progress_of, score
@@ -60,7 +61,7 @@ def train(run: Run) -> None:
                 bar.set_postfix_str(f"perplexity {state['ppl']}")
                 bar.update(int(state["num_updates"]) - bar.n)
     if process.returncode:
-        raise DataError(f"training failed: {said} (the whole log: {run.folder / 'train.log'})")
+        raise UserError(f"training failed: {said} (the whole log: {run.folder / 'train.log'})")
     (folder / "done").touch()
 
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from data_prep.lib.errors import DataError
-from data_prep.lib.text import read_lines
+from one_layer_lt.errors import UserError
+from one_layer_lt.files import write_whole
+from one_layer_lt.text.lines import read_lines
 from scripts.score import ROOT
 
 RESULTS = ROOT / "docs" / "results"
@@ -45,17 +46,15 @@ def result_of(run: Path, command: str, scores: Mapping[str, dict[str, Any]]) -> 
     """What is kept of a run: the command, the training curve, the scores of each split and the time it took."""
     log = run / "train.log"
     if not log.is_file():
-        raise DataError(f"no such log: {log} (train with --log-format json --log-file {log})")
+        raise UserError(f"no such log: {log} (train with --log-format json --log-file {log})")
     lines = list(read_lines(log))
     return {"command": command, "curve": history(lines), **scores, "seconds": seconds(lines)}
 
 
-def keep(path: Path, result: Mapping[str, Any]) -> None:
-    """Write a result's JSON, beside and renamed."""
+def keep(path: Path, result: Any) -> None:
+    """Write a result's JSON, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    part.replace(path)
+    write_whole(path, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
 
 
 def put_table(page: Path, command: str, table: str) -> None:
@@ -64,7 +63,5 @@ def put_table(page: Path, command: str, table: str) -> None:
     before, found, rest = page.read_text().partition(begin)
     _, ended, after = rest.partition(end)
     if not (found and ended):
-        raise DataError(f"{page} has no place for the table: a line {begin}, and after it one {end}")
-    part = page.with_suffix(".part")
-    part.write_text(f"{before}{begin}\n{table}\n{end}{after}")
-    part.replace(page)
+        raise UserError(f"{page} has no place for the table: a line {begin}, and after it one {end}")
+    write_whole(page, f"{before}{begin}\n{table}\n{end}{after}")

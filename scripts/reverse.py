@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_prep.lib import cli
-from data_prep.lib.errors import DataError
-from data_prep.lib.manifest import Manifest, Settings, checksums
 from data_prep.lib.pipeline import workplace
+from one_layer_lt.errors import UserError
+from one_layer_lt.text.manifest import Manifest, Settings, checksums
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ def reverse(data: Path, out: Path) -> None:
     """Make ``out`` of ``data``."""
     manifest = Manifest.read(data)
     if out.exists():
-        raise DataError(f"--out {out} is there already: choose another, or delete it first")
+        raise UserError(f"--out {out} is there already: choose another, or delete it first")
     with workplace(out) as work:
         made = work / "data"
         reversed_copy(data, made, manifest.settings)

@@ -20,10 +20,11 @@ from typing import Any, Optional
 import torch
 
 from data_prep.lib import cli
-from data_prep.lib.errors import DataError
 from fairseq_plugins.options import cpu_flags
 from fairseq_plugins.ticket import from_checkpoint
+from one_layer_lt.errors import UserError
 from one_layer_lt.ticket.sizes import sizes
+from scripts import markdown
 from scripts.results import RESULTS, keep, put_table, result_of
 from scripts.score import ROOT
 
@@ -31,6 +32,7 @@ UPDATES = 400
 DATA = Path("data-bin/multi30k.de-en")
 PAGE = ROOT / "docs" / "rules.md"
 COMMAND = "python scripts/rules.py"
+COLUMNS = ("rule", "formula; gradient of the scores", "source", "needs", "bits a weight", "valid loss", "test BLEU")
 
 
 @dataclass(frozen=True)
@@ -163,9 +165,7 @@ def _ticket(run: Path) -> dict[str, Any]:
 
 def table() -> str:
     """The rows that were measured, in Markdown."""
-    lines = ["| rule | formula; gradient of the scores | source | needs | bits a weight | valid loss | test BLEU |"]
-    lines += ["|---|---|---|---|---|---|---|"]
-    signature = ""
+    rows, signature = [], ""
     for name, row in ROWS.items():
         path = RESULTS / "rules" / f"{_file(name)}.json"
         result: Optional[dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else None
@@ -177,9 +177,9 @@ def table() -> str:
             if result["ticket"]:
                 bits = f"{8 * result['ticket']['without_assets'] / result['ticket']['weights']:.2f}"
             figures = [bits, f"{loss:.3f}", f"[{result['test']['bleu']['score']:.2f}](results/rules/{path.name})"]
-        lines.append(f"| `{name}` | {row.formula} | {row.source} | {row.needs} | {' | '.join(figures)} |")
-    lines += ["", f"Multi30k de-en, `one_layer_masked_small`, {UPDATES} updates, one seed; `{signature}`."]
-    return "\n".join(lines)
+        rows.append([f"`{name}`", row.formula, row.source, row.needs, *figures])
+    about = f"Multi30k de-en, `one_layer_masked_small`, {UPDATES} updates, one seed; `{signature}`."
+    return "\n".join([*markdown.table(COLUMNS, *rows), "", about])
 
 
 def write_table() -> None:
@@ -197,7 +197,7 @@ def _file(name: str) -> str:
 
 def _call(arguments: list[str]) -> None:
     if subprocess.run(arguments, cwd=ROOT, check=False).returncode:
-        raise DataError(f"failed: {' '.join(arguments[1:4])}")
+        raise UserError(f"failed: {' '.join(arguments[1:4])}")
 
 
 def main() -> None:
@@ -210,7 +210,7 @@ def main() -> None:
             parser.error(f"unknown row {name!r}; choose of: {'; '.join(ROWS)}")
     if not args.table:
         if not (ROOT / DATA).is_dir():
-            raise DataError(f"{DATA} is missing: run bash data_prep/multi30k.sh")
+            raise UserError(f"{DATA} is missing: run bash data_prep/multi30k.sh")
         for name in args.rows or ROWS:
             if not (RESULTS / "rules" / f"{_file(name)}.json").is_file():
                 train(name, ROWS[name])

@@ -30,11 +30,13 @@ import sacrebleu
 import torch
 from sacrebleu.metrics import BLEU
 
-from data_prep.lib import cli, moses
-from data_prep.lib.errors import DataError
-from data_prep.lib.manifest import Manifest
-from data_prep.lib.progress import progress
-from data_prep.lib.text import read_lines, sha256
+from data_prep.lib import cli
+from one_layer_lt.errors import UserError
+from one_layer_lt.files import sha256, write_whole
+from one_layer_lt.progress import progress
+from one_layer_lt.text import moses
+from one_layer_lt.text.lines import read_lines
+from one_layer_lt.text.manifest import Manifest
 from scripts.average import average, count, last_checkpoints, load
 from scripts.metrics import in_words, measure, measured
 
@@ -109,8 +111,8 @@ def score(
             "sacrebleu": sacrebleu.__version__,
         },
     }
-    _write(out.with_suffix(".txt"), "".join(line + "\n" for line in hypotheses))
-    _write(out, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    write_whole(out.with_suffix(".txt"), "".join(line + "\n" for line in hypotheses))
+    write_whole(out, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     return result
 
 
@@ -126,11 +128,11 @@ def find_checkpoint(path: Path, last: int | None = None) -> tuple[Path, list[Pat
             return path / "checkpoint_best.pt", []
         others = sorted(file.name for file in path.glob("*.pt"))
         mend = f"name one of {', '.join(others[:5])}, or use --last" if others else "it has no checkpoints at all"
-        raise DataError(f"{path} has no checkpoint_best.pt: {mend}")
+        raise UserError(f"{path} has no checkpoint_best.pt: {mend}")
     if not path.is_file():
-        raise DataError(f"no such checkpoint: {path}")
+        raise UserError(f"no such checkpoint: {path}")
     if last:
-        raise DataError(f"--last {last} needs a folder of checkpoints, and {path} is a file")
+        raise UserError(f"--last {last} needs a folder of checkpoints, and {path} is a file")
     return path, []
 
 
@@ -160,9 +162,9 @@ def translate(command: Sequence[str], count: int) -> list[str]:
         if process.returncode:
             complaints.seek(0)
             said = complaints.read().decode("utf-8", "replace").strip().splitlines() or ["no message"]
-            raise DataError(f"fairseq-generate failed: {said[-1]}")
+            raise UserError(f"fairseq-generate failed: {said[-1]}")
     if set(hypotheses) != set(range(count)):
-        raise DataError(f"fairseq-generate translated {len(hypotheses):,} sentences, but there are {count:,} to score")
+        raise UserError(f"fairseq-generate translated {len(hypotheses):,} sentences, but there are {count:,} to score")
     return [hypotheses[number] for number in range(count)]
 
 
@@ -220,10 +222,10 @@ def read_split(folder: Path, split: str, language: str) -> list[str]:
     """One side of a split, from a data folder's `raw` or `tok`."""
     path = folder / f"{split}.{language}"
     if not path.is_file():
-        raise DataError(f"{folder.parent} has no split {split!r} to score: {path} is missing")
+        raise UserError(f"{folder.parent} has no split {split!r} to score: {path} is missing")
     lines = list(read_lines(path))
     if not lines:
-        raise DataError(f"{path} is empty")
+        raise UserError(f"{path} is empty")
     return lines
 
 
@@ -233,12 +235,6 @@ def _relative(path: Path) -> str:
         if whole.is_relative_to(ROOT):
             return str(whole.relative_to(ROOT))
     return str(whole)
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(text.encode())
-    os.replace(part, path)
 
 
 def main() -> None:

@@ -11,15 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-from data_prep.lib.errors import DataError
+from one_layer_lt.errors import UserError
+from one_layer_lt.optional import need
 from one_layer_lt.rounding import BITS
 from scripts.results import RESULTS
 from scripts.score import ROOT
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 STUDIES = ROOT / "scripts" / "studies"
 SETTINGS: dict[str, Any] = {
@@ -101,13 +97,13 @@ class Run:
         return {**{name: list(values) for name, values in lists.items()}, "beam": self.beam, "last": self.last}
 
     def kept(self) -> Optional[dict[str, Any]]:
-        """What it gave, if it is done. Raises ``DataError`` where that is of other flags or settings."""
+        """What it gave, if it is done. Raises ``UserError`` where that is of other flags or settings."""
         if not self.result.is_file():
             return None
         result: dict[str, Any] = json.loads(self.result.read_text())
         same = result["command"] == shlex.join(self.command())
         if not same or result.get("settings", self.settings()) != self.settings():
-            raise DataError(
+            raise UserError(
                 f"{self.result} is of other flags or settings than the study's: remove it and {self.folder}, or name "
                 "the run anew"
             )
@@ -120,16 +116,16 @@ def results_of(path: Path) -> Path:
 
 
 def read_study(path: Path, results: Optional[Path] = None) -> list[Run]:
-    """The runs of a study, seed by seed. Raises ``DataError`` that names the file and what is wrong in it.
+    """The runs of a study, seed by seed. Raises ``UserError`` that names the file and what is wrong in it.
 
     results: the folder that keeps what its runs give, in place of ``results_of``.
     """
     study = _parsed(path)
     for name in study:
         if name not in {"title", "flags", "runs", *SETTINGS}:
-            raise DataError(f"{path}: unknown key {name!r}; flags of fairseq-train go under [flags]")
+            raise UserError(f"{path}: unknown key {name!r}; flags of fairseq-train go under [flags]")
     if not isinstance(study.get("runs"), dict) or not study["runs"]:
-        raise DataError(f"{path} has no [runs]")
+        raise UserError(f"{path} has no [runs]")
     runs = [
         run
         for name, changes in study["runs"].items()
@@ -138,15 +134,15 @@ def read_study(path: Path, results: Optional[Path] = None) -> list[Run]:
     slugs = [run.slug for run in runs]
     for run in runs:
         if slugs.count(run.slug) > 1:
-            raise DataError(f"{path}: the run {run.name!r} would share its files with another: change its name")
+            raise UserError(f"{path}: the run {run.name!r} would share its files with another: change its name")
     return runs
 
 
 def chosen(runs: list[Run], names: list[str]) -> list[Run]:
-    """The runs of these names, or slugs, in their order, each once. Raises ``DataError`` where none has a name."""
+    """The runs of these names, or slugs, in their order, each once. Raises ``UserError`` where none has a name."""
     for name in names:
         if not any(name in (run.name, run.slug) for run in runs):
-            raise DataError(f"unknown run {name!r}; choose of: {'; '.join(dict.fromkeys(run.name for run in runs))}")
+            raise UserError(f"unknown run {name!r}; choose of: {'; '.join(dict.fromkeys(run.name for run in runs))}")
     found = [run for name in names for run in runs if name in (run.name, run.slug)]
     return [run for number, run in enumerate(found) if run not in found[:number]]  # two trainings must not share files
 
@@ -157,31 +153,33 @@ def title_of(path: Path) -> str:
 
 
 def _parsed(path: Path) -> dict[str, Any]:
+    tomllib = need("tomllib" if sys.version_info >= (3, 11) else "tomli", "plots")
     try:
-        return tomllib.loads(path.read_text())
+        parsed: dict[str, Any] = tomllib.loads(path.read_text())
     except FileNotFoundError:
-        raise DataError(f"no such study: {path}") from None
+        raise UserError(f"no such study: {path}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is no TOML: {error}") from None
+        raise UserError(f"{path} is no TOML: {error}") from None
+    return parsed
 
 
 def _runs(path: Path, study: Mapping[str, Any], name: str, changes: Mapping[str, Any], results: Path) -> Iterator[Run]:
     if not isinstance(changes, dict):
-        raise DataError(f"{path}: the run {name!r} must be a table of flags, as {{ lr = 1e-3 }}")
+        raise UserError(f"{path}: the run {name!r} must be a table of flags, as {{ lr = 1e-3 }}")
     settings = {**SETTINGS, **{key: study[key] for key in SETTINGS if key in study}}
     settings.update({key: value for key, value in changes.items() if key in SETTINGS})
     flags = {**study.get("flags", {}), **{key: value for key, value in changes.items() if key not in SETTINGS}}
     if not settings["data"]:
-        raise DataError(f"{path}: the run {name!r} has no data: name a prepared folder")
+        raise UserError(f"{path}: the run {name!r} has no data: name a prepared folder")
     for key in ("splits", "bits", "lenpen"):
         settings[key] = tuple(settings[key]) if isinstance(settings[key], list) else (settings[key],)
     if settings["bits"] and not flags.get("dense"):
-        raise DataError(f"{path}: the run {name!r} has bits, but is not dense: tickets hold about one a weight anyway")
+        raise UserError(f"{path}: the run {name!r} has bits, but is not dense: tickets hold about one a weight anyway")
     trained = flags.get("train-bits")
     if settings["bits"] and trained:
-        raise DataError(f"{path}: the run {name!r} has bits and train-bits: it is rounded to those of its training")
+        raise UserError(f"{path}: the run {name!r} has bits and train-bits: it is rounded to those of its training")
     for bits in (trained,) if trained else settings["bits"]:
         if bits not in BITS:
-            raise DataError(f"{path}: the run {name!r} asks for {bits} bits: they must be from {BITS[0]} to {BITS[-1]}")
+            raise UserError(f"{path}: the run {name!r} asks for {bits} bits: they must be from {BITS[0]} to {BITS[-1]}")
     for seed in settings.pop("seeds"):
         yield Run(study=path.stem, name=name, seed=seed, flags=flags, results=results, **settings)

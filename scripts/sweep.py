@@ -30,13 +30,13 @@ from typing import Any, Optional
 import torch
 
 from data_prep.lib import cli
-from data_prep.lib.errors import DataError
 from data_prep.lib.lock import locked
-from data_prep.lib.manifest import Manifest
-from data_prep.lib.text import sha256
 from fairseq_plugins.options import cpu_flags
 from fairseq_plugins.ticket import from_checkpoint
 from one_layer_lt import TicketError
+from one_layer_lt.errors import UserError
+from one_layer_lt.files import sha256
+from one_layer_lt.text.manifest import Manifest
 from one_layer_lt.ticket.sizes import sizes
 from scripts import tables
 from scripts.average import count, load
@@ -64,7 +64,7 @@ def _make(run: Run, threads: int) -> str:
     said = _train(run, environment)
     if said is not None:
         if DIVERGED not in said:
-            raise DataError(f"{run.slug}: training failed: {said} (the whole log: {run.folder / 'output.log'})")
+            raise UserError(f"{run.slug}: training failed: {said} (the whole log: {run.folder / 'output.log'})")
         keep(run.result, {"command": asked, "settings": run.settings(), "diverged": said})
         for file in (ROOT / run.folder).glob("*.pt"):
             file.unlink()
@@ -102,21 +102,21 @@ def added(run: Run) -> list[str]:
     if not torch.cuda.is_available():
         return cpu_flags()
     if torch.cuda.device_count() < run.gpus:
-        raise DataError(
+        raise UserError(
             f"{run.slug} is for {run.gpus} GPUs, and here are {torch.cuda.device_count()}: change the study"
         )
     return ["--distributed-world-size", str(run.gpus)]
 
 
 def _begin(run: Run, new: dict[str, Any]) -> dict[str, Any]:
-    """What the run was begun with, now or earlier. Raises ``DataError`` where that was something else."""
+    """What the run was begun with, now or earlier. Raises ``UserError`` where that was something else."""
     path = ROOT / run.folder / "begun.json"
     if not path.is_file():
         keep(path, new)
     begun: dict[str, Any] = json.loads(path.read_text())
     for name, what in (("command", "flags"), ("inputs", "data or files")):
         if begun[name] != new[name]:
-            raise DataError(f"{run.folder} was begun with other {what}: remove it, or name the run anew")
+            raise UserError(f"{run.folder} was begun with other {what}: remove it, or name the run anew")
     return begun
 
 
@@ -157,7 +157,7 @@ def _score(run: Run, checkpoint: Path, split: str, lenpen: float, environment: M
     arguments += ["--beam", str(run.beam), "--lenpen", f"{lenpen:g}"]
     done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise DataError(f"{run.slug}: scoring failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+        raise UserError(f"{run.slug}: scoring failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
     score: dict[str, Any] = json.loads(out.read_text())
     return score
 
@@ -199,15 +199,15 @@ def main() -> None:
         return
     for run in runs:
         if not (ROOT / run.data).is_dir():
-            raise DataError(f"{run.data} is missing: prepare it with data_prep/")
+            raise UserError(f"{run.data} is missing: prepare it with data_prep/")
     if shutil.disk_usage(ROOT).free < 2 << 30:
-        raise DataError(f"{ROOT}: less than 2 GiB free, and every run keeps a checkpoint")
+        raise UserError(f"{ROOT}: less than 2 GiB free, and every run keeps a checkpoint")
     failed = list(_make_all(runs, args.jobs, args.again))
     results = args.out or results_of(args.study)
     if results.resolve() != RESULTS and (rows := tables.rows_of(args.study, results)):
         print(f"tables: {tables.draw(args.study, rows, results)}")
     if failed:
-        raise DataError(f"{len(failed)} of {len(runs)} runs failed: {failed[0]}")
+        raise UserError(f"{len(failed)} of {len(runs)} runs failed: {failed[0]}")
 
 
 def _make_all(runs: list[Run], jobs: int, again: bool) -> Iterator[str]:
@@ -232,7 +232,7 @@ def _in_a_line(run: Run, error: BaseException) -> str:
     said = " ".join(str(error).split())
     if isinstance(error, OSError):
         said = f"{error.filename or 'system'}: {error.strerror or said}"
-    elif not isinstance(error, (DataError, TicketError)):
+    elif not isinstance(error, (UserError, TicketError)):
         said = f"{type(error).__name__}: {said}"
     return f"{run.slug}: {said.removeprefix(f'{run.slug}: ')}"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from data_prep.lib import cli
-from scripts import plots
+from scripts import markdown, plots
 from scripts.results import RESULTS, put_table
 from scripts.score import ROOT
 from scripts.study import STUDIES, Run, read_study, title_of
@@ -155,8 +155,7 @@ def cells(study: str, row: Row, base: Optional[Row], dense: Optional[Row]) -> li
 def table(lines: Sequence[Sequence[str]], shown: Collection[str] = COLUMNS) -> Iterator[str]:
     """Lines of ``cells`` in Markdown: of the columns that are to be shown, those that have something in them."""
     used = [number for number, name in enumerate(COLUMNS) if name in shown and any(line[number] for line in lines)]
-    for line in (COLUMNS, ["---"] * len(COLUMNS), *lines):
-        yield f"| {' | '.join(line[number] for number in used)} |"
+    return markdown.table(*([line[number] for number in used] for line in (COLUMNS, *lines)))
 
 
 def base_of(study: Path, rows: Sequence[Row]) -> Optional[Row]:
@@ -239,11 +238,10 @@ def sized(rows: Sequence[Row]) -> Iterator[plots.Sized]:
 
 def by_size(points: Sequence[plots.Sized], best: float) -> Iterator[str]:
     """A table of files, and the smallest of each kind that reach a share of the best dense model's test BLEU."""
-    yield f"| file | kind | kB | test BLEU | test brevity penalty | of {best:.2f} |"
-    yield "| --- | --- | --- | --- | --- | --- |"
-    for point in sorted(points, key=lambda point: point.bytes):
-        measured = f"{point.bytes / 1000:,.0f} | {point.bleu:.2f} | {point.brevity} | {point.bleu / best:.1%}"
-        yield f"| {point.name} | {point.kind} | {measured} |"
+    rows = [("file", "kind", "kB", "test BLEU", "test brevity penalty", f"of {best:.2f}")]
+    for p in sorted(points, key=lambda point: point.bytes):
+        rows.append((p.name, p.kind, f"{p.bytes / 1000:,.0f}", f"{p.bleu:.2f}", p.brevity, f"{p.bleu / best:.1%}"))
+    yield from markdown.table(*rows)
     yield ""
     yield f"The smallest that reach {ENOUGH:.0%} of the best dense model of [multi30k](multi30k.md), {best:.2f} BLEU:"
     yield ""

@@ -15,18 +15,19 @@ from pathlib import Path
 from typing import Any, Optional
 
 from data_prep.lib import cli
-from data_prep.lib.errors import DataError
+from one_layer_lt.errors import UserError
 from one_layer_lt.ticket.sizes import sizes
 from one_layer_lt.vision import data as datasets
 from one_layer_lt.vision.recipes import Recipe, recipe_of
 from one_layer_lt.vision.ticket import ticket_of
 from one_layer_lt.vision.train import METRICS, lines, load_run, train
-from scripts import plots
+from scripts import markdown, plots
 from scripts.results import RESULTS, keep, put_table
 from scripts.score import ROOT, commit, machine
 
 PAGE = ROOT / "docs" / "vision.md"
 COMMAND = "python scripts/vision.py"
+COLUMNS = ("run", "network", "rule", "keep", "epochs", "test accuracy", "file", "dense float32", "published")
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def measure(name: str, row: Row, roots: dict[str, Optional[Path]]) -> None:
     recipe = recipe_of(row.recipe, row.changes)
     root = roots.get(recipe.data)
     if recipe.data != "digits" and root is None:
-        raise DataError(f"{name} needs --{recipe.data} PATH")
+        raise UserError(f"{name} needs --{recipe.data} PATH")
     # A JPEG archive of folders will do for CIFAR-10, too.
     kind = "folder" if recipe.data == "cifar10" and root is not None and "imagefolder" in root.name else recipe.data
     data = datasets.load(kind, root)
@@ -82,8 +83,7 @@ def measure(name: str, row: Row, roots: dict[str, Optional[Path]]) -> None:
 
 def table() -> str:
     """The rows that were measured, in Markdown."""
-    lines = ["| run | network | rule | keep | epochs | test accuracy | file | dense float32 | published |"]
-    lines += ["|---|---|---|---|---|---|---|---|---|"]
+    rows: list[list[object]] = []
     for name, row in ROWS.items():
         path = RESULTS / "vision" / f"{name}.json"
         if not path.is_file():
@@ -93,12 +93,10 @@ def table() -> str:
         rule = "dense" if settings["dense"] else settings["rule"]
         keep = "" if settings["dense"] else Recipe(**settings).mask_config().keep or "learned"
         stored = "" if result["ticket_bytes"] is None else f"{result['ticket_bytes'] / 1000:,.0f} kB"
-        lines.append(
-            f"| [{name}](results/vision/{name}.json) | {settings['model']} | {rule} | {keep} | {last['epoch']} | "
-            f"{100 * last['accuracy']:.2f}% | {stored} | {4 * result['weights'] / 1000:,.0f} kB | {row.published} |"
-        )
-    lines += ["", "Test accuracy after the last epoch; one seed each."]
-    return "\n".join(lines)
+        dense = f"{4 * result['weights'] / 1000:,.0f} kB"
+        run = [f"[{name}](results/vision/{name}.json)", settings["model"], rule, keep, last["epoch"]]
+        rows.append([*run, f"{100 * last['accuracy']:.2f}%", stored, dense, row.published])
+    return "\n".join([*markdown.table(COLUMNS, *rows), "", "Test accuracy after the last epoch; one seed each."])
 
 
 def draw() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import shutil
 import tarfile
@@ -14,8 +13,9 @@ from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from .errors import DataError
-from .progress import progress
+from one_layer_lt.errors import UserError
+from one_layer_lt.files import whole
+from one_layer_lt.progress import progress
 
 log = logging.getLogger(__name__)
 
@@ -40,22 +40,21 @@ def extract(archive: Path, names: Collection[str], into: Path) -> dict[str, Path
         for member, size, content in _members(archive):
             name = member if member in wanted else re.sub(r"\.gz$", "", member)
             if name in wanted:
-                part = into / (member + ".part")
-                with part.open("wb") as file:
-                    shutil.copyfileobj(content, file, 1 << 20)
-                if part.stat().st_size != size:
-                    raise EOFError
+                with whole(into / member) as part:
+                    with part.open("wb") as file:
+                        shutil.copyfileobj(content, file, 1 << 20)
+                    if part.stat().st_size != size:
+                        raise EOFError
                 found[name] = into / member
-                os.replace(part, found[name])
                 wanted.remove(name)
                 if not wanted:
                     break
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError) as error:
-        raise DataError(f"{archive} is cut short or not an archive: delete it and get it again") from error
+        raise UserError(f"{archive} is cut short or not an archive: delete it and get it again") from error
     except OSError as error:
         if error.errno is not None:  # a real one: the disk is full, or the file may not be read
             raise
-        raise DataError(f"{archive} is cut short or damaged: delete it and get it again") from error
+        raise UserError(f"{archive} is cut short or damaged: delete it and get it again") from error
     return found
 
 
@@ -82,7 +81,7 @@ def _members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
 def collect(origin: Path, names: Collection[str], into: Path) -> dict[str, Path]:
     """Every named file, plain or gzip, from a folder (or its subfolders), an archive, or archives within the folder."""
     if not origin.exists():
-        raise DataError(f"--from {origin} does not exist")
+        raise UserError(f"--from {origin} does not exist")
     found: dict[str, Path] = {}
     if origin.is_dir():
         for name in names:
@@ -94,12 +93,12 @@ def collect(origin: Path, names: Collection[str], into: Path) -> dict[str, Path]
     elif is_archive(origin):
         archives = [origin]
     else:
-        raise DataError(f"--from {origin} is neither a folder nor an archive ({', '.join(ENDINGS)})")
+        raise UserError(f"--from {origin} is neither a folder nor an archive ({', '.join(ENDINGS)})")
     for archive in archives:
         missing = set(names) - set(found)
         if missing:
             found.update(extract(archive, missing, into))
     missing = set(names) - set(found)
     if missing:
-        raise DataError(f"--from {origin} lacks {', '.join(name for name in names if name in missing)} (plain or .gz)")
+        raise UserError(f"--from {origin} lacks {', '.join(name for name in names if name in missing)} (plain or .gz)")
     return found

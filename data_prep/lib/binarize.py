@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .errors import DataError
-from .manifest import SPLITS
+from one_layer_lt.errors import UserError
+from one_layer_lt.text.manifest import SPLITS
 
 log = logging.getLogger(__name__)
 
@@ -41,5 +41,5 @@ def binarize(encoded: Path, source: str, target: str, out: Path, joined_dictiona
             raise
     if failed:
         said = record.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no message"]
-        raise DataError(f"fairseq-preprocess failed: {said[-1]}")
+        raise UserError(f"fairseq-preprocess failed: {said[-1]}")
     (out / "preprocess.log").unlink(missing_ok=True)  # it names folders of this machine

@@ -1,17 +1,15 @@
-"""The command line that all recipes share: the same flags, logging, and one line an error."""
+"""The command line that all recipes share: the same flags, and one line an error."""
 
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from pathlib import Path
-from typing import Any, Callable, NoReturn
+from typing import Any, NoReturn
 
-from .errors import DataError
-from .manifest import ALPHA
-
-log = logging.getLogger(__name__)
+from one_layer_lt.terminal import run as run
+from one_layer_lt.terminal import stop as stop
+from one_layer_lt.text.manifest import ALPHA
 
 
 class Parser(argparse.ArgumentParser):
@@ -69,23 +67,3 @@ def split_passed() -> tuple[list[str], list[str]]:
         return arguments, []
     at = arguments.index("--")
     return arguments[:at], arguments[at + 1 :]
-
-
-def run(main: Callable[[], None]) -> NoReturn:
-    """Run a recipe: exit 0 when done, 2 with one line on what the user can mend, 130 when interrupted."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s | %(message)s", datefmt="%H:%M:%S")
-    try:
-        main()
-    except DataError as error:
-        stop(str(error), 2)
-    except OSError as error:  # a full disk, a folder that may not be written
-        stop(f"{error.filename or 'system'}: {error.strerror or error}", 2)
-    except KeyboardInterrupt:
-        stop("interrupted: run the same command again", 130)
-    sys.exit(0)
-
-
-def stop(message: str, code: int) -> NoReturn:
-    """Leave with one line on stderr."""
-    print("error: " + " ".join(message.split()), file=sys.stderr)
-    sys.exit(code)

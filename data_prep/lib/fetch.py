@@ -11,9 +11,9 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import DataError
-from .progress import progress
-from .text import sha256
+from one_layer_lt.errors import UserError
+from one_layer_lt.files import sha256
+from one_layer_lt.progress import progress
 
 log = logging.getLogger(__name__)
 
@@ -43,17 +43,17 @@ def fetch(remote: Remote, folder: Path) -> Path:
         try:
             _download(remote.url, part)
         except urllib.error.HTTPError as error:
-            raise DataError(f"{remote.url}: the server answers {error.code} {error.reason}: {_MEND}") from error
+            raise UserError(f"{remote.url}: the server answers {error.code} {error.reason}: {_MEND}") from error
         except urllib.error.URLError as error:
-            raise DataError(f"{remote.url}: {error.reason}: {_MEND}") from error
+            raise UserError(f"{remote.url}: {error.reason}: {_MEND}") from error
         except (ConnectionError, TimeoutError, http.client.HTTPException) as error:
-            raise DataError(f"{remote.url}: the connection broke ({error}): run the command again to resume") from error
+            raise UserError(f"{remote.url}: the connection broke ({error}): run the command again to resume") from error
         if remote.sha256 and sha256(part) != remote.sha256:
             part.unlink()
-            raise DataError(f"{remote.url}: the checksum of what arrived is wrong: run the same command again")
+            raise UserError(f"{remote.url}: the checksum of what arrived is wrong: run the same command again")
         os.replace(part, path)
     elif remote.sha256 and sha256(path) != remote.sha256:
-        raise DataError(f"{path} is not the file at {remote.url} (wrong checksum): delete it and run the command again")
+        raise UserError(f"{path} is not the file at {remote.url} (wrong checksum): delete it and run the command again")
     return path
 
 

@@ -21,7 +21,7 @@ from babel.numbers import format_currency, format_decimal, format_percent
 from babel.units import UnknownUnitError, format_unit
 from num2words import CONVERTER_CLASSES, num2words
 
-from .text import tidy
+from one_layer_lt.text.lines import tidy
 
 FRUITLESS_DRAWS = 20_000  # in a row: the phrases are used up
 

@@ -19,13 +19,15 @@ from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 
-from . import moses, subwords
+from one_layer_lt.errors import UserError
+from one_layer_lt.files import sha256
+from one_layer_lt.text import moses, subwords
+from one_layer_lt.text.lines import Pair, read_lines, read_pairs, select, tidy, write_pairs
+from one_layer_lt.text.manifest import FILE, SPLITS, Manifest, Settings, checksums
+from one_layer_lt.text.subwords import Subword
+
 from .binarize import binarize
-from .errors import DataError
 from .lock import locked
-from .manifest import FILE, SPLITS, Manifest, Settings, checksums
-from .subwords import Subword
-from .text import Pair, read_lines, read_pairs, select, sha256, tidy, write_pairs
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ def prepare(
     """
     settings = make_settings(corpus, source, target, subword, joined_dictionary)
     if set(raw) != set(SPLITS):
-        raise DataError(f"raw must name {', '.join(SPLITS)}, not {', '.join(raw)}")
+        raise UserError(f"raw must name {', '.join(SPLITS)}, not {', '.join(raw)}")
     check_out(out, settings)
     with workplace(out) as work:
         texts = {split: pair_of(work / "raw", split, settings) for split in SPLITS}
@@ -67,9 +69,9 @@ def make_settings(corpus: str, source: str, target: str, subword: Subword, joine
     """The checked settings of a data folder."""
     for flag, language in (("--source", source), ("--target", target)):
         if not re.fullmatch(r"[A-Za-z0-9_]+", language):
-            raise DataError(f"{flag} {language!r}: only letters, digits and _, as fairseq joins the two with '-'")
+            raise UserError(f"{flag} {language!r}: only letters, digits and _, as fairseq joins the two with '-'")
     if source == target:
-        raise DataError(f"--source and --target are both {source!r}: they must differ")
+        raise UserError(f"--source and --target are both {source!r}: they must differ")
     return Settings(
         corpus=corpus,
         source=source,
@@ -95,16 +97,16 @@ def check_out(out: Path, settings: Settings) -> Manifest | None:
         return None
     mend = "choose another --out, or delete it first"
     if not out.is_dir():
-        raise DataError(f"--out {out} is a file: {mend}")
+        raise UserError(f"--out {out} is a file: {mend}")
     if not any(out.iterdir()):
         return None
     if not (out / FILE).is_file():
-        raise DataError(f"--out {out} exists and holds something else than prepared data (no {FILE}): {mend}")
+        raise UserError(f"--out {out} exists and holds something else than prepared data (no {FILE}): {mend}")
     manifest = Manifest.read(out)
     for name, value in vars(settings).items():
         there = getattr(manifest.settings, name)
         if there != value:
-            raise DataError(f"--out {out} holds data made with {name} {there!r}, not {value!r}: {mend}")
+            raise UserError(f"--out {out} holds data made with {name} {there!r}, not {value!r}: {mend}")
     return manifest
 
 
@@ -114,7 +116,7 @@ def is_done(out: Path, settings: Settings, text: str | None = None) -> bool:
     if manifest is None:
         return False
     if text is not None and manifest.text != text:
-        raise DataError(f"--out {out} holds data made from other text: choose another --out, or delete it first")
+        raise UserError(f"--out {out} holds data made from other text: choose another --out, or delete it first")
     log.info("%s is up to date", out)
     return True
 
@@ -151,7 +153,7 @@ def build(
     data.mkdir()
     model = data / settings.model
     if not tokens["train"][0].stat().st_size:
-        raise DataError(f"{settings.corpus}: no training pairs are left: is the text empty?")
+        raise UserError(f"{settings.corpus}: no training pairs are left: is the text empty?")
     log.info("learning %d %s units", settings.size, settings.tokenizer)
     subwords.learn(subword, tokens["train"], model)
     encoded = {split: pair_of(work / "encoded", split, settings) for split in SPLITS}
@@ -170,7 +172,7 @@ def build(
     log.info("binarising %s", ", ".join(f"{count:,} {split}" for split, count in pairs.items()))
     binarize(work / "encoded", settings.source, settings.target, data, settings.joined_dictionary)
     if settings.samples > 1:
-        from .sampling import add_samples  # brings fairseq along, which takes seconds to import
+        from .binary import add_samples  # brings fairseq along, which takes seconds to import
 
         log.info("sampling %d more segmentations", settings.samples - 1)
         add_samples(data, settings)

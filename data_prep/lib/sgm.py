@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.sax.saxutils import unescape
 
-from .text import read_lines
+from one_layer_lt.text.lines import read_lines
 
 _OPEN = re.compile(r'<seg id="[0-9]*">\s*')
 _CLOSE = re.compile(r"\s*</seg>\s*")

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import mmap
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
@@ -20,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..config import MaskConfig
+from ..files import write_whole
 from ..rules import RULES
 from ..sharing import MASK_TOO
 from ..weights import EXISTING, INITS, MOST_DRAWS, SharedWeight
@@ -36,16 +36,8 @@ _LATER = {"options", "rescale", "drop", "lock", "tiles"}  # fields of MaskConfig
 
 
 def write(contents: Contents, path: Path) -> None:
-    """Write the ticket beside ``path``, and rename it when it is whole."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with open(part, "wb") as file:
-            file.write(to_bytes(contents))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    """Write the ticket, whole or not at all."""
+    write_whole(path, to_bytes(contents))
 
 
 def to_bytes(contents: Contents) -> bytes:

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from ..config import MaskConfig
+from ..errors import UserError
 from ..layout import Layout
 from ..rules import MaskRule
 from ..weights import SharedWeight
 from .planes import Bits, count_ones, unpack
 
 
-class TicketError(ValueError):
+class TicketError(UserError):
     """A ticket that cannot be read, trusted or run; the message says what is wrong with it."""
 
 

@@ -22,7 +22,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ..terminal import run
+from ..terminal import run_click
 from ..ticket import load_ticket
 from ..ticket.sizes import sizes
 from . import data as datasets
@@ -176,7 +176,7 @@ def _progress(world: World) -> Iterator[Optional[Callable[[Trainer], Callable[[i
 def main() -> None:
     """Run the command line."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    run(cli)
+    run_click(cli)
 
 
 if __name__ == "__main__":

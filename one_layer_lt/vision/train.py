@@ -23,6 +23,7 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional
 
 from ..convert import mask_, set_update_
+from ..files import whole, write_whole
 from ..parametrization import cached_weights
 from ..precision import bf16_or_warn
 from ..projection import project_
@@ -223,7 +224,7 @@ def train(
     metrics = _resume(trainer, run)
     if world.rank == 0:
         run.mkdir(parents=True, exist_ok=True)
-        _write(run / RECIPE, json.dumps(asdict(recipe), indent=1) + "\n")
+        write_whole(run / RECIPE, json.dumps(asdict(recipe), indent=1) + "\n")
     board = _board(run) if world.rank == 0 else None
     while trainer.epoch < recipe.epochs:
         started = time.perf_counter()
@@ -236,8 +237,9 @@ def train(
             if board is not None:
                 for name in ("loss", "accuracy"):
                     board.add_scalar(name, line[name], trainer.epoch)
-            save(run / CHECKPOINT, {**trainer.state(), "metrics": metrics, "classes": list(data.classes)})
-            _write(run / METRICS, "".join(json.dumps(entry) + "\n" for entry in metrics))
+            with whole(run / CHECKPOINT) as part:
+                torch.save({**trainer.state(), "metrics": metrics, "classes": list(data.classes)}, part)
+            write_whole(run / METRICS, "".join(json.dumps(entry) + "\n" for entry in metrics))
         if world.size > 1:
             distributed.barrier()
     if board is not None:
@@ -285,22 +287,6 @@ def _load(path: Path) -> dict[str, Any]:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ValueError(f"{path} is no checkpoint of a vision training: {reason}") from None
     return state
-
-
-def save(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint beside ``path``, and rename it when it is whole."""
-    part = path.with_suffix(".part")
-    try:
-        torch.save(state, part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    os.replace(part, path)
 
 
 def _board(run: Path) -> Any:

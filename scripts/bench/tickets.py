@@ -18,12 +18,12 @@ import torch
 from fairseq.data import Dictionary
 from fairseq.models import ARCH_CONFIG_REGISTRY
 
-from data_prep.lib.text import read_lines
 from fairseq_plugins.architecture import settings_of
 from fairseq_plugins.ctranslate import CTranslator
 from fairseq_plugins.fold import to_folder
 from fairseq_plugins.one_layer_masked import OneLayerMaskedModel
 from one_layer_lt import Ticket, TicketSet, load_ticket
+from one_layer_lt.text.lines import read_lines
 from one_layer_lt.ticket.sizes import sizes
 from one_layer_lt.translation import Decoding, no_progress
 from scripts.bench.timing import Row, in_process, interleaved

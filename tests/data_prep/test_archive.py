@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from data_prep.lib.archive import collect, extract
-from data_prep.lib.errors import DataError
+from one_layer_lt.errors import UserError
 
 
 def tgz(path: Path, members: dict[str, bytes]) -> Path:
@@ -37,7 +37,7 @@ def test_links_are_passed_over(tmp_path: Path, kind: bytes) -> None:
         entry = tarfile.TarInfo("a.de")
         entry.type, entry.linkname = kind, str(tmp_path / "secret")
         tar.addfile(entry)
-    with pytest.raises(DataError, match=r"lacks a\.de"):
+    with pytest.raises(UserError, match=r"lacks a\.de"):
         collect(tmp_path / "a.tgz", ["a.de"], tmp_path / "in")
 
 
@@ -47,7 +47,7 @@ def test_cut_short(tmp_path: Path, left: int) -> None:
     whole = tgz(tmp_path / "whole.tgz", {"a.de": content}).read_bytes()
     cut = tmp_path / "cut.tgz"
     cut.write_bytes(whole[: min(left, len(whole) // 2)])
-    with pytest.raises(DataError, match=r"cut\.tgz.*cut short"):
+    with pytest.raises(UserError, match=r"cut\.tgz.*cut short"):
         extract(cut, ["a.de"], tmp_path / "in")
     assert not (tmp_path / "in" / "a.de").exists()
 
@@ -58,7 +58,7 @@ def test_zip_and_its_cut(tmp_path: Path) -> None:
         zipped.writestr("deep/../../a.de", "A")
     assert collect(path, ["a.de"], tmp_path / "in")["a.de"].read_text() == "A"
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(DataError, match="cut short"):
+    with pytest.raises(UserError, match="cut short"):
         extract(path, ["a.de"], tmp_path / "other")
 
 
@@ -73,9 +73,9 @@ def test_collect_looks_in_folders_and_archives_and_takes_gzip(tmp_path: Path) ->
 
 def test_collect_names_all_that_is_missing(tmp_path: Path) -> None:
     (tmp_path / "a.de").write_text("A")
-    with pytest.raises(DataError, match=r"lacks b\.de, c\.de \(plain or \.gz\)"):
+    with pytest.raises(UserError, match=r"lacks b\.de, c\.de \(plain or \.gz\)"):
         collect(tmp_path, ["a.de", "b.de", "c.de"], tmp_path / "in")
-    with pytest.raises(DataError, match="nowhere does not exist"):
+    with pytest.raises(UserError, match="nowhere does not exist"):
         collect(tmp_path / "nowhere", ["a.de"], tmp_path / "in")
-    with pytest.raises(DataError, match="neither a folder nor an archive"):
+    with pytest.raises(UserError, match="neither a folder nor an archive"):
         collect(tmp_path / "a.de", ["a.de"], tmp_path / "in")

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from data_prep import iwslt14, wmt14
-from data_prep.lib import moses
-from data_prep.lib.manifest import Manifest
 from data_prep.lib.pipeline import make_settings
-from data_prep.lib.subwords import Subword
+from one_layer_lt.text import moses
+from one_layer_lt.text.manifest import Manifest
+from one_layer_lt.text.subwords import Subword
 
 from .conftest import sentences
 

@@ -14,7 +14,7 @@ import pytest
 from data_prep import corpus as recipe_corpus
 from data_prep import multi30k
 from data_prep.lib import pipeline
-from data_prep.lib.manifest import Manifest
+from one_layer_lt.text.manifest import Manifest
 
 from .conftest import write
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.lib.errors import DataError
 from data_prep.lib.fetch import Remote, fetch
+from one_layer_lt.errors import UserError
 
 CONTENT = bytes(range(256)) * 40
 
@@ -95,7 +95,7 @@ def test_starts_over_where_the_part_is_longer_than_the_file(home: Home, tmp_path
 
 def test_a_broken_connection_keeps_the_part(home: Home, tmp_path: Path) -> None:
     home.short = 240
-    with pytest.raises(DataError, match="run the command again to resume"):
+    with pytest.raises(UserError, match="run the command again to resume"):
         fetch(Remote(f"{home.url}/file.gz"), tmp_path)
     assert not (tmp_path / "file.gz").exists()
     assert (tmp_path / "file.gz.part").read_bytes() == CONTENT[:-240]
@@ -104,23 +104,23 @@ def test_a_broken_connection_keeps_the_part(home: Home, tmp_path: Path) -> None:
 
 
 def test_wrong_checksum_leaves_nothing(home: Home, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"file\.gz: the checksum"):
+    with pytest.raises(UserError, match=r"file\.gz: the checksum"):
         fetch(Remote(f"{home.url}/file.gz", "0" * 64), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_wrong_checksum_of_a_file_already_here_leaves_it(tmp_path: Path) -> None:
     (tmp_path / "file.gz").write_bytes(b"mine")
-    with pytest.raises(DataError, match="delete it and run the command again"):
+    with pytest.raises(UserError, match="delete it and run the command again"):
         fetch(Remote("http://127.0.0.1:9/file.gz", "0" * 64), tmp_path)
     assert (tmp_path / "file.gz").read_bytes() == b"mine"
 
 
 def test_missing_at_home(home: Home, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"/other\.gz: the server answers 404 .* --from"):
+    with pytest.raises(UserError, match=r"/other\.gz: the server answers 404 .* --from"):
         fetch(Remote(f"{home.url}/other.gz"), tmp_path)
 
 
 def test_nobody_answers(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"127\.0\.0\.1:9/file\.gz: .*--from"):
+    with pytest.raises(UserError, match=r"127\.0\.0\.1:9/file\.gz: .*--from"):
         fetch(Remote("http://127.0.0.1:9/file.gz"), tmp_path)

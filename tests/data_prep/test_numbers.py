@@ -14,8 +14,8 @@ import pytest
 
 from data_prep import numbers
 from data_prep.lib import number_phrases
-from data_prep.lib.errors import DataError
 from data_prep.lib.number_phrases import KINDS, Kind, Language, UnsupportedPhrase, phrase_pairs, write
+from one_layer_lt.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 EN, DE, FR = Language.find("en"), Language.find("de"), Language.find("fr")
@@ -131,7 +131,7 @@ def test_every_known_language_can_be_used(code: str) -> None:
 
 @pytest.mark.parametrize("code", ["xx", "zh", "", "en-US", "../de", "EN_"])
 def test_unknown_languages_are_refused_by_flag_and_value(code: str) -> None:
-    with pytest.raises(DataError, match=re.escape(f"--target {code!r}") + ".*both num2words and babel.* de, "):
+    with pytest.raises(UserError, match=re.escape(f"--target {code!r}") + ".*both num2words and babel.* de, "):
         numbers.check_languages("en", code)
 
 

@@ -17,9 +17,9 @@ from data_prep import corpus as recipe_corpus
 from data_prep import iwslt14, multi30k, numbers
 from data_prep.lib import pipeline
 from data_prep.lib.binary import read_train
-from data_prep.lib.manifest import Manifest
-from data_prep.lib.sampling import sampler
-from data_prep.lib.subwords import Subword, encoder, learn
+from one_layer_lt.text.manifest import Manifest
+from one_layer_lt.text.sampling import sampler
+from one_layer_lt.text.subwords import Subword, encoder, learn
 from tests.plugin.running import binarised
 
 from .conftest import sentences, write

@@ -9,9 +9,9 @@ import pytest
 from fairseq import options
 from fairseq_cli import preprocess
 
-from data_prep.lib.subwords import Subword
 from fairseq_plugins.ticket import from_checkpoint
 from one_layer_lt import Ticket, load_ticket
+from one_layer_lt.text.subwords import Subword
 
 from .running import TICKET_RECIPE, WORDS, prepared, train
 

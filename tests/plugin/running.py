@@ -14,7 +14,7 @@ from fairseq_cli import preprocess
 from fairseq_cli import train as fairseq_train
 
 from data_prep.lib import pipeline
-from data_prep.lib.subwords import Subword
+from one_layer_lt.text.subwords import Subword
 
 WORDS = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel"]
 PLUGIN = Path(__file__).parents[2] / "fairseq_plugins"

@@ -23,12 +23,12 @@ from fairseq.models.transformer import TransformerModel
 from fairseq_cli import generate
 from torch import Tensor, nn
 
-from data_prep.lib.subwords import Subword
 from fairseq_plugins.fold import to_fairseq
-from fairseq_plugins.text import Text
 from fairseq_plugins.ticket import from_checkpoint
 from fairseq_plugins.translate import TorchTranslator, _parts
 from one_layer_lt import Ticket, TicketError, TicketSet, fold_, load_ticket, masked_modules, masked_weight
+from one_layer_lt.text.subwords import Subword
+from one_layer_lt.text.ticket import Text
 from one_layer_lt.translation import Decoding
 
 from . import running

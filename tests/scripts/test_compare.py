@@ -10,8 +10,8 @@ from typing import Callable
 
 import pytest
 
-from data_prep.lib.errors import DataError
-from data_prep.lib.manifest import Manifest
+from one_layer_lt.errors import UserError
+from one_layer_lt.text.manifest import Manifest
 from scripts import compare, score
 from tests.scripts.test_score import checkpoint, settings
 
@@ -126,14 +126,14 @@ def test_other_sentences_are_refused(scored: Callable[..., Path]) -> None:
         (scored("c", GOOD, "other"), "are of different data, other and data"),
         (scored("d", GOOD[:30], "short"), "are of different numbers of sentences, 30 and 40"),
     ):
-        with pytest.raises(DataError, match=message):
+        with pytest.raises(UserError, match=message):
             compared(baseline, path)
 
 
 def test_results_scored_in_other_ways_are_refused(scored: Callable[..., Path]) -> None:
     baseline, other = scored("a", GOOD), scored("b", BAD)
     other.write_text(other.read_text().replace("case:mixed", "case:lc"))
-    with pytest.raises(DataError, match=r"have different signatures, nrefs:1\|case:lc"):
+    with pytest.raises(UserError, match=r"have different signatures, nrefs:1\|case:lc"):
         compared(baseline, other)
 
 
@@ -145,10 +145,10 @@ def test_changed_files_are_refused(scored: Callable[..., Path]) -> None:
         (GOOD, r"b/a.test.json says BLEU \S+, but its translations now have "),
     ):
         texts.write_text("".join(line + "\n" for line in lines))
-        with pytest.raises(DataError, match=message):
+        with pytest.raises(UserError, match=message):
             compared(baseline, other)
     data_folder("data", REFERENCES[:-1])
-    with pytest.raises(DataError, match=r"data, test, has 39 sentences, but a/a.test.json is of 40"):
+    with pytest.raises(UserError, match=r"data, test, has 39 sentences, but a/a.test.json is of 40"):
         compared(baseline, other)
 
 

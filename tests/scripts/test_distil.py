@@ -12,9 +12,9 @@ import torch
 from fairseq.data.indexed_dataset import MMapIndexedDataset
 
 from data_prep.lib.binary import dictionary, read_train
-from data_prep.lib.errors import DataError
-from data_prep.lib.manifest import Manifest
-from data_prep.lib.subwords import Subword
+from one_layer_lt.errors import UserError
+from one_layer_lt.text.manifest import Manifest
+from one_layer_lt.text.subwords import Subword
 from scripts import distil
 from scripts.reverse import reverse
 from tests.plugin.running import prepared, train
@@ -77,7 +77,7 @@ def test_each_source_gets_the_teachers_translation(
     assert manifest.settings == Manifest.read(data).settings
     assert manifest.added[0].startswith(f"80 targets by {tmp_path.name}/teacher.pt, sha256 ")
     assert not list(tmp_path.glob("*.work"))
-    with pytest.raises(DataError, match="distilled is there already"):
+    with pytest.raises(UserError, match="distilled is there already"):
         distil.distil([teacher], data, out, beam=5)
 
 
@@ -136,7 +136,7 @@ def test_models_that_do_not_fit(
     said = speak(monkeypatch, {"forth.pt": lines(data, "yy"), "gone.pt": lines(data, "yy")})
 
     def refuse(message: str, teacher: Path, backward: Path | None = None) -> None:
-        with pytest.raises(DataError, match=message):
+        with pytest.raises(UserError, match=message):
             distil.distil([teacher], data, out, beam=5, backward=backward)
 
     refuse(r"back\.pt translates yy-xx: name a model of xx-yy", back)

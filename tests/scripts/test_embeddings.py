@@ -11,8 +11,8 @@ import torch
 from fairseq import utils
 from fairseq.data import Dictionary
 
-from data_prep.lib.errors import DataError
-from data_prep.lib.subwords import Subword
+from one_layer_lt.errors import UserError
+from one_layer_lt.text.subwords import Subword
 from scripts import embeddings
 from tests.plugin.running import build, load_state, prepared, train
 
@@ -59,7 +59,7 @@ def test_vectors_of_a_dense_model_are_its_own(data: Path, tmp_path: Path) -> Non
 
 def test_masked_models_and_other_data_are_refused(data: Path, tmp_path: Path) -> None:
     checkpoint = train(data, tmp_path / "masked", "--max-tokens", "400", updates=1)
-    with pytest.raises(DataError, match="holds no dense embeddings of its encoder: train it with --dense"):
+    with pytest.raises(UserError, match="holds no dense embeddings of its encoder: train it with --dense"):
         embeddings.of_model(checkpoint, "encoder")
     done = call("text", tmp_path, "--width", "16", "--out", tmp_path)
     assert done.returncode

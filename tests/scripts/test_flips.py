@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from data_prep.lib.errors import DataError
-from data_prep.lib.subwords import Subword
+from one_layer_lt.errors import UserError
+from one_layer_lt.text.subwords import Subword
 from scripts import flips
 from tests.plugin.running import prepared, train_arguments
 
@@ -40,7 +40,7 @@ def test_nothing_to_watch(flags: list[str], expected: str, tmp_path: Path) -> No
     data = prepared(tmp_path, Subword("sentencepiece", 60))
     arguments = train_arguments(data, tmp_path / "run", *flags, updates=10 if flags else 0)
     arguments[arguments.index("--user-dir") : arguments.index("--user-dir") + 2] = []
-    with pytest.raises(DataError, match=expected):
+    with pytest.raises(UserError, match=expected):
         flips.Watch(arguments)
 
 

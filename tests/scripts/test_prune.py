@@ -22,7 +22,7 @@ from fairseq_cli import generate
 from fairseq_cli import train as fairseq_train
 
 from data_prep.lib import cli
-from data_prep.lib.errors import DataError
+from one_layer_lt.errors import UserError
 from one_layer_lt.pruning import count_kept, pruned_modules, pruned_weight
 from one_layer_lt.selection import kept_count
 from one_layer_lt.trained import trained_weight
@@ -270,17 +270,17 @@ def test_bad_flags(
 
 
 def test_other_settings_are_not_mixed(corpus: Path, tmp_path: Path, started: States) -> None:
-    with pytest.raises(DataError, match="--rewind 1: round 0 ended at update 1; it must go beyond"):
+    with pytest.raises(UserError, match="--rewind 1: round 0 ended at update 1; it must go beyond"):
         prune_rounds(tmp_path, corpus, updates=1, rewind=1)
     for name, value in (("rewind", 2), ("rate", 0.3), ("scope", "tensor")):
-        with pytest.raises(DataError, match=f"--{name} {value}: .* was begun with .*; choose another --save-dir"):
+        with pytest.raises(UserError, match=f"--{name} {value}: .* was begun with .*; choose another --save-dir"):
             prune_rounds(tmp_path, corpus, **{"rewind": 1, name: value})
     assert len(started) == 1
 
 
 def test_failing_training(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prune, "fairseq_train", lambda arguments, keeping: 3)
-    with pytest.raises(DataError, match="round0: fairseq-train ended with code 3; its output is above"):
+    with pytest.raises(UserError, match="round0: fairseq-train ended with code 3; its output is above"):
         prune_rounds(tmp_path, corpus)
     assert not list(tmp_path.rglob("*.pt"))
 

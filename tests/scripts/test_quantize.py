@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from data_prep.lib.errors import DataError
+from one_layer_lt.errors import UserError
 from one_layer_lt.rounding import BITS, RoundedWeight, integers, rounded
 from one_layer_lt.trained import parametrized_modules, trained_weight
 from scripts.average import average, load
@@ -84,7 +84,7 @@ def test_sizes_count_ties_once(tmp_path: Path) -> None:
 def test_masked_models_are_refused(tmp_path: Path) -> None:
     model = {"fc1.parametrizations.weight.original": torch.randn(3, 4)}
     torch.save({"args": argparse.Namespace(), "model": model}, tmp_path / "a.pt")
-    with pytest.raises(DataError, match=r"a\.pt is no dense model: its weights are under masks"):
+    with pytest.raises(UserError, match=r"a\.pt is no dense model: its weights are under masks"):
         quantize(tmp_path / "a.pt", 4, tmp_path / "b.pt")
     assert not (tmp_path / "b.pt").exists()
 

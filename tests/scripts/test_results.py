@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.lib.errors import DataError
+from one_layer_lt.errors import UserError
 from scripts import results
 
 LOG = [
@@ -36,7 +36,7 @@ def test_history_keeps_the_latest_of_each_update() -> None:
 def test_a_result_is_the_command_the_curve_the_scores_and_the_time_of_both_starts(tmp_path: Path) -> None:
     found = results.result_of(run_folder(tmp_path / "run"), "bash toy.sh", {"test": SCORE})
     assert found == {"command": "bash toy.sh", "curve": results.history(LOG), "test": SCORE, "seconds": 105}
-    with pytest.raises(DataError, match=r"no such log: .*train\.log"):
+    with pytest.raises(UserError, match=r"no such log: .*train\.log"):
         results.result_of(tmp_path, "bash toy.sh", {})
 
 
@@ -44,6 +44,6 @@ def test_a_result_is_the_command_the_curve_the_scores_and_the_time_of_both_start
 def test_a_page_without_a_place_for_the_table_stays_as_it_is(text: str, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(text)
-    with pytest.raises(DataError, match=r"page.md has no place for the table: a line <!-- table: it -->"):
+    with pytest.raises(UserError, match=r"page.md has no place for the table: a line <!-- table: it -->"):
         results.put_table(page, "it", "| new |")
     assert page.read_text() == text

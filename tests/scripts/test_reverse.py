@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from data_prep.lib.binary import read_train
-from data_prep.lib.errors import DataError
-from data_prep.lib.manifest import Manifest
-from data_prep.lib.subwords import Subword
+from one_layer_lt.errors import UserError
+from one_layer_lt.text.manifest import Manifest
+from one_layer_lt.text.subwords import Subword
 from scripts.reverse import reverse
 from tests.plugin.running import prepared
 
@@ -29,5 +29,5 @@ def test_source_and_target_swap(tmp_path: Path, joined: bool) -> None:
         assert list(read_train(out, back.settings, language)) == lines
     reverse(out, tmp_path / "again")
     assert (tmp_path / "again/data.json").read_bytes() == (data / "data.json").read_bytes()
-    with pytest.raises(DataError, match="out is there already"):
+    with pytest.raises(UserError, match="out is there already"):
         reverse(data, out)

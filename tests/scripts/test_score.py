@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from data_prep.lib import moses, pipeline
-from data_prep.lib.errors import DataError
-from data_prep.lib.manifest import Manifest, Settings
-from data_prep.lib.subwords import Subword
+from data_prep.lib import pipeline
+from one_layer_lt.errors import UserError
+from one_layer_lt.text import moses
+from one_layer_lt.text.manifest import Manifest, Settings
+from one_layer_lt.text.subwords import Subword
 from scripts import average, score
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,12 +75,12 @@ def test_translate_restores_the_order() -> None:
 
 
 def test_translate_misses_a_sentence() -> None:
-    with pytest.raises(DataError, match="translated 1 sentences, but there are 2"):
+    with pytest.raises(UserError, match="translated 1 sentences, but there are 2"):
         score.translate([sys.executable, "-c", r"print('H-0\t-1\ta')"], 2)
 
 
 def test_translate_tells_why_it_failed() -> None:
-    with pytest.raises(DataError, match=r"fairseq-generate failed: ValueError: no luck$"):
+    with pytest.raises(UserError, match=r"fairseq-generate failed: ValueError: no luck$"):
         score.translate([sys.executable, "-c", "raise ValueError('no luck')"], 2)
 
 
@@ -175,7 +176,7 @@ def test_last_checkpoints_by_update(tmp_path: Path) -> None:
 def test_average_of_different_models(tmp_path: Path) -> None:
     checkpoint(tmp_path / "checkpoint1.pt")
     checkpoint(tmp_path / "checkpoint2.pt", weight=torch.zeros(3))
-    with pytest.raises(DataError, match=r"checkpoint2\.pt holds another model"):
+    with pytest.raises(UserError, match=r"checkpoint2\.pt holds another model"):
         score.find_checkpoint(tmp_path, last=2)
 
 
@@ -189,7 +190,7 @@ class Harmful:
 def test_a_checkpoint_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"model": {}, "args": Harmful()}, "bad.pt")
-    with pytest.raises(DataError, match=r"bad\.pt is damaged, or no fairseq checkpoint"):
+    with pytest.raises(UserError, match=r"bad\.pt is damaged, or no fairseq checkpoint"):
         average.load(Path("bad.pt"))
     assert not Path("harm").exists()
 
@@ -205,18 +206,18 @@ def test_a_checkpoint_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_folder_without_checkpoints(tmp_path: Path, files: list[str], last: int | None, message: str) -> None:
     for name in files:
         checkpoint(tmp_path / name)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(UserError, match=message):
         score.find_checkpoint(tmp_path, last)
 
 
 def test_bad_input(tmp_path: Path) -> None:
     data, path = data_folder(tmp_path / "data"), checkpoint(tmp_path / "a.pt")
     (tmp_path / "cut.pt").write_bytes(path.read_bytes()[:100])
-    with pytest.raises(DataError, match=r"cut\.pt is damaged"):
+    with pytest.raises(UserError, match=r"cut\.pt is damaged"):
         score.score(tmp_path / "cut.pt", data)
-    with pytest.raises(DataError, match="no split 'valid'"):
+    with pytest.raises(UserError, match="no split 'valid'"):
         score.score(path, data, split="valid")
-    with pytest.raises(DataError, match="needs a folder"):
+    with pytest.raises(UserError, match="needs a folder"):
         score.score(path, data, last=2)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.lib.errors import DataError
+from one_layer_lt.errors import UserError
 from scripts import study
 from scripts.study import chosen, read_study
 
@@ -67,9 +67,9 @@ def test_runs_change_the_flags_and_settings_of_their_write(tmp_path: Path) -> No
     ],
 )
 def test_bad_studies_are_named(text: str, expected: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=rf"toys\.toml.*{expected}"):
+    with pytest.raises(UserError, match=rf"toys\.toml.*{expected}"):
         read_study(write(tmp_path, text))
-    with pytest.raises(DataError, match=r"no such study: .*none\.toml"):
+    with pytest.raises(UserError, match=r"no such study: .*none\.toml"):
         read_study(tmp_path / "none.toml")
 
 
@@ -77,7 +77,7 @@ def test_runs_are_chosen_by_name_or_by_one_seed(tmp_path: Path) -> None:
     runs = read_study(write(tmp_path))
     slugs = [run.slug for run in chosen(runs, ["dense", "reference-s2", "dense-s1"])]
     assert slugs == ["dense-s1", "dense-s2", "reference-s2"]
-    with pytest.raises(DataError, match=r"unknown run .reference-s3.; choose of: reference; lr 5e-4"):
+    with pytest.raises(UserError, match=r"unknown run .reference-s3.; choose of: reference; lr 5e-4"):
         chosen(runs, ["dense", "reference-s3"])
 
 
@@ -89,7 +89,7 @@ def test_a_result_is_of_its_run_s_flags_and_settings(tmp_path: Path, monkeypatch
     run.result.write_text(json.dumps({"command": shlex.join(run.command()), "settings": run.settings()}))
     assert run.kept() is not None
     for other in (replace(run, beam=4), replace(run, bits=(8,)), replace(run, flags={**run.flags, "lr": 1})):
-        with pytest.raises(DataError, match=r"dense-s2\.json is of other flags or settings than the study's"):
+        with pytest.raises(UserError, match=r"dense-s2\.json is of other flags or settings than the study's"):
             other.kept()
 
 

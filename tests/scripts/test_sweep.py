@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from data_prep.lib.errors import DataError
 from data_prep.lib.lock import locked
-from data_prep.lib.subwords import Subword
 from one_layer_lt import TicketError
+from one_layer_lt.errors import UserError
+from one_layer_lt.text.subwords import Subword
 from scripts import results, study, sweep
 from scripts.results import keep
 from scripts.study import Run
@@ -52,13 +52,13 @@ def test_a_run_is_trained_scored_and_kept(tmp_path: Path, monkeypatch: pytest.Mo
     again = sweep.make(run, threads=1, again=True)  # has its model, and trains no more
     assert again.startswith("valid perplexity")
     assert (tmp_path / "run" / "train.log").read_text() == log
-    with locked(tmp_path / "run", ""), pytest.raises(DataError, match="another sweep is at it"):
+    with locked(tmp_path / "run", ""), pytest.raises(UserError, match="another sweep is at it"):
         sweep.make(run, threads=1, again=True)
     other = Run("toys", "a run", 1, {**flags, "lr": 1}, str(data), ("valid",), beam=1, lenpen=(1.0,), last=None)
-    with pytest.raises(DataError, match=r"a-run-s1\.json is of other flags"):
+    with pytest.raises(UserError, match=r"a-run-s1\.json is of other flags"):
         sweep.make(other, threads=1)
     run.result.unlink()
-    with pytest.raises(DataError, match="was begun with other flags: remove it, or name the run anew"):
+    with pytest.raises(UserError, match="was begun with other flags: remove it, or name the run anew"):
         sweep.make(other, threads=1)
 
 
@@ -125,7 +125,7 @@ def test_one_bad_run_is_named_and_the_others_go_on(
     toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("matplotlib")
-    with pytest.raises(DataError, match="1 of 5 runs failed: reference-s1: cannot be read"):
+    with pytest.raises(UserError, match="1 of 5 runs failed: reference-s1: cannot be read"):
         swept(monkeypatch, toys)
     said = capsys.readouterr()
     assert said.err == "reference-s1: cannot be read\n"
@@ -140,7 +140,7 @@ def test_one_bad_run_is_named_and_the_others_go_on(
         (KeyError("valid"), "a-s1: KeyError: 'valid'"),
         (SystemExit("error: --keep 2"), "a-s1: SystemExit: error: --keep 2"),
         (FileNotFoundError(2, "No such file", "x.pt"), "a-s1: x.pt: No such file"),
-        (DataError("a-s1: training failed"), "a-s1: training failed"),
+        (UserError("a-s1: training failed"), "a-s1: training failed"),
         (RuntimeError("shapes\ndiffer"), "a-s1: RuntimeError: shapes differ"),
     ],
 )

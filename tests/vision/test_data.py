@@ -27,6 +27,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from one_layer_lt.optional import MissingPackage
 from one_layer_lt.vision.data import DATASETS, DataError, DataSet, Images, Reading, Split, augment, load
 from one_layer_lt.vision.data.augmentation import crop
 from one_layer_lt.vision.data.cifar import CIFAR100
@@ -151,7 +152,8 @@ def test_digits() -> None:
 
 def test_digits_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    refused(load, "pip install scikit-learn")
+    with pytest.raises(MissingPackage, match=r"^sklearn is not installed: pip install 'one_layer_lt\[vision\]'$"):
+        load()
 
 
 def test_size_brings_every_set_to_it() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from ...files import whole
 from .splits import Images, Reading
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def read(path: Path, source: str, reading: Reading) -> Decoded | None:
 
 
 def write(path: Path, decoded: Decoded, source: str, reading: Reading) -> None:
-    """Write the cache beside ``path``, and rename it when it is whole. Where that fails, a warning says why."""
+    """Write the cache, whole or not at all. Where that fails, a warning says why."""
     about = {**_about(source, reading), "classes": decoded.classes, "left_out": decoded.left_out}
     tensors = {
         "train": decoded.train.images,
@@ -74,14 +74,10 @@ def write(path: Path, decoded: Decoded, source: str, reading: Reading) -> None:
         "test": decoded.test.images,
         "test_labels": decoded.test.labels,
     }
-    part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with whole(path) as part:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, {_KEY: json.dumps(about)})
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
     except (OSError, SafetensorError) as error:
         logger.warning("%s cannot be written (%s): see to its folder and its disk", path, error)
 

@@ -5,14 +5,13 @@ Source: Alpaydin & Kaynak 1998, Optical Recognition of Handwritten Digits (UCI).
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from ...optional import need
 from ...weights import draw_words
-from .errors import DataError
 from .splits import DataSet, Images, Reading, data_set
 
 _SEED = 1
@@ -21,13 +20,9 @@ _SEED = 1
 def load_digits(root: Path | None, reading: Reading) -> DataSet:
     """(1, 8, 8); a sixth of each class, drawn once and for all, is the test split. ``root`` has no use.
 
-    Raises ``DataError`` where scikit-learn is missing.
+    Raises ``MissingPackage`` where scikit-learn is missing.
     """
-    try:
-        source = import_module("sklearn.datasets")
-    except ImportError as error:
-        raise DataError("digits: scikit-learn is missing: pip install scikit-learn") from error
-    digits = source.load_digits()
+    digits = need("sklearn.datasets", "vision").load_digits()
     images = torch.from_numpy(np.rint(digits.images * (255 / 16)).astype(np.uint8))[:, None]
     labels = torch.from_numpy(digits.target.astype(np.int64))
 

@@ -1,7 +1,7 @@
 """What is wrong with data."""
 
-from __future__ import annotations
+from ...errors import UserError
 
 
-class DataError(ValueError):
+class DataError(UserError):
     """Data that cannot be read. Its text is one line, and names the file or value, and the mend."""

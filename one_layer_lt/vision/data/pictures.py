@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import warnings
-from functools import cache
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from .errors import DataError
+from ...optional import need
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -29,7 +27,7 @@ def decode(content: bytes, size: int | None = None) -> Pixels:
     """The pixels of a JPEG or PNG file: uint8, (3, height, width); grey is repeated, transparency dropped.
 
     size: as for ``Reading``. Raises ``Undecodable``, also for a file of more pixels than Pillow lets pass
-    (``PIL.Image.MAX_IMAGE_PIXELS``), and ``DataError`` where Pillow is missing.
+    (``PIL.Image.MAX_IMAGE_PIXELS``), and ``MissingPackage`` where there is no Pillow.
     """
     image = _pillow()
     if len(content) > MOST_BYTES:
@@ -82,9 +80,5 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-@cache
 def _pillow() -> Any:
-    try:
-        return import_module("PIL.Image")
-    except ImportError as error:
-        raise DataError("images: Pillow is missing: pip install pillow") from error
+    return need("PIL.Image", "vision")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.lib import moses
-from data_prep.lib.errors import DataError
+from one_layer_lt.errors import UserError
+from one_layer_lt.text import moses
 
 
 def tokenized(tmp_path: Path, lines: list[str], language: str, **how: bool) -> list[str]:
@@ -70,12 +70,12 @@ def test_clean() -> None:
 
 def test_perl_that_fails_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "in").write_text("a\n" * 100_000)
-    with pytest.raises(DataError, match="Moses failed on in: no luck"):
+    with pytest.raises(UserError, match="Moses failed on in: no luck"):
         moses.pipe([("perl", "-e", 'die "no luck\\nand more\\n"'), moses.LOWERCASE], tmp_path / "in", tmp_path / "out")
 
 
 def test_no_perl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "in").write_text("a\n")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DataError, match="perl is not installed"):
+    with pytest.raises(UserError, match="perl is not installed"):
         moses.tokenize(tmp_path / "in", tmp_path / "out", "en")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.lib.errors import DataError
-from data_prep.lib.text import read_lines, read_pairs, select, tidy, write_pairs
+from one_layer_lt.errors import UserError
+from one_layer_lt.text.lines import read_lines, read_pairs, select, tidy, write_pairs
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
@@ -44,19 +44,19 @@ def test_what_is_written_is_read(pairs: list[tuple[str, str]]) -> None:
 def test_different_lengths_name_both_files_and_counts(tmp_path: Path) -> None:
     (tmp_path / "a.de").write_text("1\n2\n3\n")
     (tmp_path / "a.en").write_text("1\n")
-    with pytest.raises(DataError, match=r"a\.de has 3 lines but .*a\.en has 1:"):
+    with pytest.raises(UserError, match=r"a\.de has 3 lines but .*a\.en has 1:"):
         list(read_pairs((tmp_path / "a.de", tmp_path / "a.en")))
 
 
 def test_not_utf8_names_the_line(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"good\nb\xe4d\n")
-    with pytest.raises(DataError, match="a: line 2 is not UTF-8"):
+    with pytest.raises(UserError, match="a: line 2 is not UTF-8"):
         list(read_lines(tmp_path / "a"))
 
 
 def test_gzip_cut_short(tmp_path: Path) -> None:
     (tmp_path / "a.gz").write_bytes(gzip.compress(b"line\n" * 1000)[:-12])
-    with pytest.raises(DataError, match=r"a\.gz: gzip file cut short"):
+    with pytest.raises(UserError, match=r"a\.gz: gzip file cut short"):
         list(read_lines(tmp_path / "a.gz"))
 
 

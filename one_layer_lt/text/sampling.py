@@ -8,39 +8,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from itertools import chain
-from pathlib import Path
 from random import Random
-
-import sentencepiece
-
-from .binary import dictionary, read_train, write_train
-from .manifest import Settings
-from .progress import progress
 
 SPACE, UNKNOWN = "▁", "<unk>"
 Ways = list[tuple[list[str], list[float]]]  # for each end within a word: the pieces that end there, their probabilities
-
-
-def add_samples(folder: Path, settings: Settings) -> None:
-    """Append `settings.samples - 1` sampled copies to the training text of `folder`, both sides each for itself.
-
-    Only pieces of the dictionary are drawn, so that it stays as it is and no piece is unknown.
-    """
-    for language in settings.languages:
-        draw = sampler(_scores(folder, settings, language), settings.alpha)
-
-        def copies(language: str = language, draw: Callable[[str, Random], str] = draw) -> Iterator[str]:
-            for copy in range(1, settings.samples):
-                chance = Random(f"{settings.seed} {copy} {language}")
-                with progress(f"sample {copy} of {language}") as bar:
-                    for line in read_train(folder, settings, language):
-                        yield draw(line, chance)
-                        bar.update()
-
-        write_train(folder, settings, language, chain(read_train(folder, settings, language), copies()))
 
 
 def sampler(scores: Mapping[str, float], alpha: float) -> Callable[[str, Random], str]:
@@ -87,10 +60,3 @@ def _ways(word: str, scores: Mapping[str, float], longest: int, alpha: float) ->
         totals.append(top + math.log(sum(math.exp(value - top) for value in logs)) if logs else -math.inf)
         ways.append((pieces, [math.exp(value - totals[end]) for value in logs]))
     return ways
-
-
-def _scores(folder: Path, settings: Settings, language: str) -> dict[str, float]:
-    model = sentencepiece.SentencePieceProcessor(model_file=str(folder / settings.model))
-    known = set(dictionary(folder, language).symbols)
-    numbers = (number for number in range(len(model)) if not (model.is_control(number) or model.is_unknown(number)))
-    return {piece: model.get_score(number) for number in numbers if (piece := model.id_to_piece(number)) in known}

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from data_prep.lib.errors import DataError
-from data_prep.lib.manifest import Manifest, Settings, checksums
+from one_layer_lt.errors import UserError
+from one_layer_lt.text.manifest import Manifest, Settings, checksums
 
 
 @pytest.fixture
@@ -47,10 +47,10 @@ def test_samples_and_additions_are_named_where_there_are_some(folder: Path) -> N
 
 def test_changed_and_missing_files(folder: Path) -> None:
     (folder / "raw" / "test.de").write_text("abd")
-    with pytest.raises(DataError, match=r"raw/test\.de has changed"):
+    with pytest.raises(UserError, match=r"raw/test\.de has changed"):
         Manifest.read(folder).verify(folder)
     (folder / "raw" / "test.de").unlink()
-    with pytest.raises(DataError, match=r"lacks raw/test\.de"):
+    with pytest.raises(UserError, match=r"lacks raw/test\.de"):
         Manifest.read(folder)
 
 
@@ -77,17 +77,17 @@ def test_changed_and_missing_files(folder: Path) -> None:
 def test_distrusts(folder: Path, key: str, value: Any) -> None:
     data = json.loads((folder / "data.json").read_text())
     (folder / "data.json").write_text(json.dumps({**data, key: value}))
-    with pytest.raises(DataError, match=r"data\.json.*prepare it again"):
+    with pytest.raises(UserError, match=r"data\.json.*prepare it again"):
         Manifest.read(folder)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "null"])
 def test_not_a_manifest(folder: Path, text: str) -> None:
     (folder / "data.json").write_text(text)
-    with pytest.raises(DataError, match=r"data\.json"):
+    with pytest.raises(UserError, match=r"data\.json"):
         Manifest.read(folder)
 
 
 def test_no_manifest(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is not a prepared data folder"):
+    with pytest.raises(UserError, match="is not a prepared data folder"):
         Manifest.read(tmp_path)

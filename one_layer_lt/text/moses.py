@@ -5,7 +5,6 @@ sacremoses, a port to Python, differs from the real tokenizer on about one line 
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -14,9 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from .errors import DataError
-from .progress import progress
-from .text import open_binary, read_lines
+from ..errors import UserError
+from ..optional import need
+from ..progress import progress
+from .lines import open_binary, read_lines
 
 LOWERCASE = ("perl", "-CS", "-pe", "$_ = lc")
 # Every character of Unicode's category "other" becomes a space; the line end is one of them, hence -l.
@@ -49,7 +49,7 @@ def tokenizer(language: str, aggressive: bool = False) -> list[Sequence[str]]:
 def pipe(commands: Sequence[Sequence[str]], source: Path, target: Path, append: bool = False) -> None:
     """`source | command | ... > target` (or `>>`), line by line, with progress in bytes read."""
     if not shutil.which("perl"):
-        raise DataError("perl is not installed, and the Moses tokenizer needs it (Debian: apt-get install perl)")
+        raise UserError("perl is not installed, and the Moses tokenizer needs it (Debian: apt-get install perl)")
     environment = {**os.environ, "LC_ALL": "C"}
     environment.pop("PERL_UNICODE", None)  # it would change what the scripts read and write
     with ExitStack() as stack:
@@ -84,7 +84,7 @@ def pipe(commands: Sequence[Sequence[str]], source: Path, target: Path, append: 
             complaints.seek(0)
             said = complaints.read().decode("utf-8", "replace").strip().splitlines() or ["no message"]
             mend = "a full perl is needed: Debian's perl, not perl-base"
-            raise DataError(f"Moses failed on {source.name}: {said[0]} ({mend})")
+            raise UserError(f"Moses failed on {source.name}: {said[0]} ({mend})")
 
 
 def tokenize(source: Path, target: Path, language: str, lowercase: bool = False, aggressive: bool = False) -> None:
@@ -94,11 +94,17 @@ def tokenize(source: Path, target: Path, language: str, lowercase: bool = False,
 
 def detokenise(lines: Sequence[str], language: str) -> list[str]:
     """Undo the tokenizer, by Moses' own script."""
+    command = ("perl", str(_script("detokenizer.perl")), "-q", "-l", language)
+    return [line.strip() for line in through([command], lines)]
+
+
+def through(commands: Sequence[Sequence[str]], lines: Sequence[str]) -> list[str]:
+    """What a pipe makes of a few lines."""
     with tempfile.TemporaryDirectory() as folder:
-        tokens, text = Path(folder, "tokens"), Path(folder, "text")
-        tokens.write_bytes("".join(line + "\n" for line in lines).encode())
-        pipe([("perl", str(_script("detokenizer.perl")), "-q", "-l", language)], tokens, text)
-        return [line.strip() for line in read_lines(text)]
+        source, target = Path(folder, "source"), Path(folder, "target")
+        source.write_bytes("".join(line + "\n" for line in lines).encode())
+        pipe(commands, source, target)
+        return list(read_lines(target))
 
 
 def clean(pairs: Iterable[tuple[str, str]], shortest: int, longest: int, ratio: float) -> Iterator[int]:
@@ -119,7 +125,4 @@ def clean(pairs: Iterable[tuple[str, str]], shortest: int, longest: int, ratio: 
 
 
 def _script(name: str) -> Path:
-    found = importlib.util.find_spec("mosestokenizer")
-    if found is None or not found.submodule_search_locations:
-        raise DataError("the Python package mosestokenizer is not installed: pip install mosestokenizer")
-    return Path(found.submodule_search_locations[0]) / name
+    return Path(need("mosestokenizer", "data").__path__[0], name)

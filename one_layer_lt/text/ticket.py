@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fairseq.data.data_utils import post_process
-
-from data_prep.lib import moses
-from data_prep.lib.errors import DataError
-from data_prep.lib.manifest import FILE, MODELS, Manifest
-from data_prep.lib.subwords import Subword, encoder
-from data_prep.lib.text import read_lines, tidy
-from one_layer_lt.ticket import Ticket, TicketError
-
-# How fairseq names the undoing of each kind of subword.
-SUBWORDS = {"sentencepiece": "sentencepiece", "moses-bpe": "subword_nmt"}
+from ..errors import UserError
+from ..optional import MissingPackage
+from ..ticket import Ticket, TicketError
+from . import moses
+from .lines import tidy
+from .manifest import FILE, MODELS, Manifest
+from .subwords import Subword, encoder, joined
 
 
 def text_settings(data: Path, subwords: Path | None) -> tuple[dict[str, Any] | None, bytes | None]:
@@ -34,14 +29,16 @@ def text_settings(data: Path, subwords: Path | None) -> tuple[dict[str, Any] | N
         return None, None
     try:
         settings = Manifest.read(data).settings
-    except DataError as error:
+    except UserError as error:
         raise TicketError(str(error)) from None
     kept = {name: value for name, value in asdict(settings).items() if name in ("tokenizer", "lowercase", "aggressive")}
     return kept, (data / MODELS[settings.tokenizer]).read_bytes()
 
 
 class Text:
-    """The text side of a ticket. Raises ``TicketError`` where the ticket lacks it or it is damaged."""
+    """The text side of a ticket. Raises ``TicketError`` where the ticket lacks it or it is damaged, and
+    ``MissingPackage`` where what splits it is not installed.
+    """
 
     def __init__(self, ticket: Ticket) -> None:
         settings: Mapping[str, Any] | None = ticket.architecture["text"]
@@ -53,7 +50,9 @@ class Text:
         try:
             subword = Subword(self.tokenizer, 1, self.lowercase, self.aggressive)
             self._encode = encoder(subword, ticket.assets["subwords"])
-        except (RuntimeError, ValueError, DataError, SystemExit) as error:
+        except MissingPackage:
+            raise
+        except (RuntimeError, ValueError, SystemExit) as error:
             raise TicketError(f"its subword model is damaged ({error})") from None
 
     def split(self, lines: Sequence[str]) -> list[list[str]]:
@@ -61,20 +60,12 @@ class Text:
         texts = [tidy(line) for line in lines]
         if self.tokenizer == "moses-bpe":
             commands = moses.tokenizer(self.source, self.aggressive)
-            texts = _through([*commands, *([moses.LOWERCASE] if self.lowercase else [])], texts)
+            texts = moses.through([*commands, *([moses.LOWERCASE] if self.lowercase else [])], texts)
         elif self.lowercase:
             texts = [line.lower() for line in texts]
         return [line.split() for line in self._encode(texts)]
 
     def join(self, subwords: Sequence[str]) -> list[str]:
         """Raw text from lines of subwords separated by spaces."""
-        lines = [post_process(line, SUBWORDS[self.tokenizer]) for line in subwords]
+        lines = [joined(self.tokenizer, line) for line in subwords]
         return moses.detokenise(lines, self.target) if self.tokenizer == "moses-bpe" else lines
-
-
-def _through(commands: Sequence[Sequence[str]], lines: Sequence[str]) -> list[str]:
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder, "source"), Path(folder, "target")
-        source.write_bytes("".join(line + "\n" for line in lines).encode())
-        moses.pipe(commands, source, target)
-        return list(read_lines(target))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from .errors import DataError
-from .text import sha256
+from ..errors import UserError
+from ..files import sha256, write_whole
 
 FILE = "data.json"
 FORMAT = 1
@@ -63,14 +62,14 @@ class Manifest:
         """Read and check `folder/data.json`. The files it lists must be there; `verify` looks into them."""
         path = folder / FILE
         if not path.is_file():
-            raise DataError(f"{folder} is not a prepared data folder (no {FILE}): make one with data_prep/<corpus>.sh")
+            raise UserError(f"{folder} is not a prepared data folder (no {FILE}): make one with data_prep/<corpus>.sh")
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise DataError(f"{path} is not valid JSON ({error}): delete {folder} and prepare it again") from error
+            raise UserError(f"{path} is not valid JSON ({error}): delete {folder} and prepare it again") from error
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             found = data.get("format") if isinstance(data, dict) else None
-            raise DataError(f"{path}: format {found!r} is not {FORMAT}: delete {folder} and prepare it again")
+            raise UserError(f"{path}: format {found!r} is not {FORMAT}: delete {folder} and prepare it again")
         try:
             manifest = cls(
                 settings=Settings(
@@ -96,17 +95,17 @@ class Manifest:
             if any(Path(name).is_absolute() or ".." in Path(name).parts for name in manifest.sha256):
                 raise ValueError("sha256 names a file outside the folder")
         except ValueError as error:
-            raise DataError(f"{path}: {error}: delete {folder} and prepare it again") from error
+            raise UserError(f"{path}: {error}: delete {folder} and prepare it again") from error
         missing = [name for name in manifest.sha256 if not (folder / name).is_file()]
         if missing:
-            raise DataError(f"{folder} lacks {', '.join(missing)}: delete it and prepare it again")
+            raise UserError(f"{folder} lacks {', '.join(missing)}: delete it and prepare it again")
         return manifest
 
     def verify(self, folder: Path) -> None:
         """Compare the contents of every file with its checksum."""
         for name, expected in self.sha256.items():
             if sha256(folder / name) != expected:
-                raise DataError(f"{folder / name} has changed: delete {folder} and prepare it again")
+                raise UserError(f"{folder / name} has changed: delete {folder} and prepare it again")
 
     def write(self, folder: Path) -> None:
         """Write `folder/data.json`, whole or not at all."""
@@ -116,9 +115,7 @@ class Manifest:
         data = {"format": FORMAT, **settings, "model": self.settings.model, "text": self.text}
         data.update(pairs=dict(self.pairs), sha256=dict(self.sha256), versions=dict(self.versions))
         data.update({"added": list(self.added)} if self.added else {})
-        beside = folder / (FILE + ".part")
-        beside.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(beside, folder / FILE)
+        write_whole(folder / FILE, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
 
 def checksums(folder: Path) -> dict[str, str]:

@@ -12,14 +12,11 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Callable
 
-import sentencepiece
-from subword_nmt.apply_bpe import BPE
-from subword_nmt.learn_bpe import learn_bpe
-
-from .errors import DataError
+from ..errors import UserError
+from ..optional import need
+from ..progress import progress
+from .lines import read_lines
 from .manifest import ALPHA, MODELS
-from .progress import progress
-from .text import read_lines
 
 log = logging.getLogger(__name__)
 
@@ -40,19 +37,19 @@ class Subword:
 
     def __post_init__(self) -> None:
         if self.kind not in MODELS:
-            raise DataError(f"subword kind {self.kind!r} is not one of {', '.join(MODELS)}")
+            raise UserError(f"subword kind {self.kind!r} is not one of {', '.join(MODELS)}")
         if self.size < 1:
-            raise DataError(f"--size {self.size}: must be at least 1")
+            raise UserError(f"--size {self.size}: must be at least 1")
         if self.aggressive and self.kind != "moses-bpe":
-            raise DataError("aggressive hyphen splitting is Moses': it needs kind 'moses-bpe'")
+            raise UserError("aggressive hyphen splitting is Moses': it needs kind 'moses-bpe'")
         if self.samples < 1:
-            raise DataError(f"--samples {self.samples}: must be at least 1")
+            raise UserError(f"--samples {self.samples}: must be at least 1")
         if self.samples > 1 and self.kind != "sentencepiece":
-            raise DataError(f"--samples {self.samples} needs sentencepieces: leave out --tokenized")
+            raise UserError(f"--samples {self.samples} needs sentencepieces: leave out --tokenized")
         if self.alpha != ALPHA and self.samples == 1:
-            raise DataError(f"--alpha {self.alpha:g} needs --samples of 2 or more")
+            raise UserError(f"--alpha {self.alpha:g} needs --samples of 2 or more")
         if not 0 <= self.alpha < math.inf:
-            raise DataError(f"--alpha {self.alpha:g}: must be a number from 0 on")
+            raise UserError(f"--alpha {self.alpha:g}: must be a number from 0 on")
 
 
 def learn(subword: Subword, texts: tuple[Path, Path], model: Path) -> None:
@@ -74,15 +71,26 @@ def encode(subword: Subword, model: Path, source: Path, target: Path) -> None:
 def encoder(subword: Subword, model: bytes) -> Callable[[Iterable[str]], Iterator[str]]:
     """What turns lines into units separated by spaces; ``model`` is the content of the subword model's file."""
     if subword.kind == "sentencepiece":
+        import sentencepiece
+
         pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
         return lambda lines: (
             " ".join(line) for batch in _batches(lines) for line in pieces.encode(batch, out_type=str, num_threads=1)
         )
-    merges = BPE(io.StringIO(model.decode("utf-8"), newline="\n"))
+    merges = need("subword_nmt.apply_bpe", "data").BPE(io.StringIO(model.decode("utf-8"), newline="\n"))
     return lambda lines: (merges.process_line(line) for line in lines)
 
 
+def joined(kind: str, units: str) -> str:
+    """The text that was cut into units separated by spaces; of `moses-bpe`, as it was tokenised."""
+    if kind == "sentencepiece":
+        return units.replace(" ", "").replace("\u2581", " ").strip()
+    return (units + " ").replace("@@ ", "").rstrip()
+
+
 def _learn_sentencepiece(size: int, texts: tuple[Path, Path], model: Path) -> None:
+    import sentencepiece
+
     counts = [sum(1 for _ in read_lines(path)) for path in texts]
     step = -(-sum(counts) // SAMPLE)  # a corpus beyond the sample is thinned evenly
     lines = islice(chain.from_iterable(map(read_lines, texts)), 0, None, step)
@@ -99,7 +107,7 @@ def _learn_sentencepiece(size: int, texts: tuple[Path, Path], model: Path) -> No
             minloglevel=2,
         )
     except RuntimeError as error:
-        raise DataError(_sentencepiece_complaint(size, str(error))) from error
+        raise UserError(_sentencepiece_complaint(size, str(error))) from error
     model.write_bytes(trained.getvalue())
 
 
@@ -113,7 +121,7 @@ def _sentencepiece_complaint(size: int, said: str) -> str:
 
 def _learn_bpe(size: int, texts: tuple[Path, Path], model: Path) -> None:
     with model.open("w", encoding="utf-8", newline="\n") as file:
-        learn_bpe(chain.from_iterable(map(read_lines, texts)), file, size)
+        need("subword_nmt.learn_bpe", "data").learn_bpe(chain.from_iterable(map(read_lines, texts)), file, size)
     with model.open(encoding="utf-8") as file:
         learnt = sum(1 for _ in file) - 1  # the first line is the version
     if learnt < size:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
+from .optional import need
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 def progress(what: str, total: int | None = None, unit: str = "lines", done: int = 0) -> tqdm[Any]:
     """A bar on stderr to be used as a context manager; call `.update(n)`."""
     terminal = sys.stderr.isatty()
-    return tqdm(
+    bar: tqdm[Any] = need("tqdm", "data").tqdm(
         desc=what,
         total=total,
         initial=done,
@@ -21,3 +24,4 @@ def progress(what: str, total: int | None = None, unit: str = "lines", done: int
         mininterval=0.2 if terminal else 30,
         delay=1 if terminal else 30,
     )
+    return bar

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -11,8 +10,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import IO, Callable, cast
 
-from .errors import DataError
-from .progress import progress
+from ..errors import UserError
+from ..progress import progress
 
 Pair = tuple[Path, Path]  # source file, target file
 
@@ -24,7 +23,7 @@ def open_binary(path: Path) -> IO[bytes]:
             packed = file.read(2) == b"\x1f\x8b"
         return cast("IO[bytes]", gzip.open(path, "rb") if packed else path.open("rb"))
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def read_lines(path: Path) -> Iterator[str]:
@@ -38,9 +37,9 @@ def read_lines(path: Path) -> Iterator[str]:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
                 yield text.replace("\r", " ")
         except UnicodeDecodeError as error:
-            raise DataError(f"{path}: line {number} is not UTF-8: convert the file, for example with iconv") from error
+            raise UserError(f"{path}: line {number} is not UTF-8: convert the file, for example with iconv") from error
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise DataError(f"{path}: gzip file cut short or damaged at line {number}: get it again") from error
+            raise UserError(f"{path}: gzip file cut short or damaged at line {number}: get it again") from error
 
 
 _CONTROL = dict.fromkeys((*range(9), *range(14, 28), *range(127, 133), *range(134, 160), 8203, 65279))
@@ -64,7 +63,7 @@ def read_pairs(files: Pair, read: Callable[[Path], Iterator[str]] = read_lines) 
         if left is not None and right is not None:
             yield left, right
     if counts[0] != counts[1]:
-        raise DataError(
+        raise UserError(
             f"{files[0]} has {counts[0]:,} lines but {files[1]} has {counts[1]:,}: "
             "line n of one must be the translation of line n of the other"
         )
@@ -94,13 +93,3 @@ def write_pairs(pairs: Iterable[tuple[str, str]], files: Pair, what: str | None 
             count += 1
             bar.update()
     return count
-
-
-def sha256(*paths: Path) -> str:
-    """Digest of the files' bytes, one after the other."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()

@@ -1,0 +1,117 @@
+"""Files and folders that are written whole or not at all."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from one_layer_lt.files import sha256, whole, write_whole
+
+
+def test_text_and_bytes(tmp_path: Path) -> None:
+    write_whole(tmp_path / "text", "grün\r\n")
+    assert (tmp_path / "text").read_bytes() == b"gr\xc3\xbcn\r\n"
+    write_whole(tmp_path / "text", b"\x00\xff")
+    assert (tmp_path / "text").read_bytes() == b"\x00\xff"
+    assert [path.name for path in tmp_path.iterdir()] == ["text"]
+
+
+def test_the_rights_are_those_of_any_new_file(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_whole(tmp_path / "file", "")
+        with whole(tmp_path / "folder") as part:
+            part.mkdir()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o750
+
+
+def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(UnicodeEncodeError), whole(path) as part, part.open("w", encoding="ascii") as file:
+        file.writelines(["half", "ü"])
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_user_calls_part_stays(tmp_path: Path) -> None:
+    (tmp_path / "file.part").write_text("mine")
+    (tmp_path / "folder.part").mkdir()
+    (tmp_path / "folder.part" / "mine").touch()
+    write_whole(tmp_path / "file", "new")
+    with whole(tmp_path / "folder") as part:
+        part.mkdir()
+    assert (tmp_path / "file.part").read_text() == "mine"
+    assert (tmp_path / "folder.part" / "mine").exists()
+
+
+def test_a_folder_takes_the_place_of_an_empty_one_only(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with whole(folder) as part:
+        part.mkdir()
+        (part / "sub").mkdir()
+        (part / "sub" / "file").write_text("new")
+    assert (folder / "sub" / "file").read_text() == "new"
+    with pytest.raises(OSError, match="not empty") as caught, whole(folder) as part:
+        part.mkdir()
+    assert caught.value.filename == str(folder)
+    assert (folder / "sub" / "file").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        write_whole(tmp_path / "missing" / "file", "")
+    assert caught.value.filename == str(tmp_path / "missing" / "file")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError) as denied:
+        write_whole(tmp_path / "folder", "")
+    assert (denied.value.filename, denied.value.filename2) == (str(tmp_path / "folder"), None)
+    with pytest.raises(FileNotFoundError) as other, whole(tmp_path / "file"):
+        (tmp_path / "another").read_text()
+    assert other.value.filename == str(tmp_path / "another")
+
+
+def test_torch_writes_the_same_bytes_each_time(tmp_path: Path) -> None:
+    """It puts the name of the file into the file."""
+    digests = set()
+    for _ in range(2):
+        with whole(tmp_path / "model.pt") as part:
+            torch.save({"weight": torch.zeros(3)}, part)
+        digests.add(sha256(tmp_path / "model.pt"))
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "model.pt.part")
+    assert digests == {sha256(tmp_path / "model.pt.part")}
+
+
+def _write_often(path: Path, letter: str) -> None:
+    for _ in range(50):
+        write_whole(path, letter * 10_000)
+
+
+def test_two_writers_never_mix(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=_write_often, args=(path, letter)) for letter in "ab"]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        if path.exists():
+            assert path.read_text() in ("a" * 10_000, "b" * 10_000)
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_digest_goes_on_from_file_to_file(tmp_path: Path) -> None:
+    for name, content in (("a", b"a"), ("b", b"bc")):
+        (tmp_path / name).write_bytes(content)
+    # sha256 of "abc", as FIPS 180-2 gives it
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256(tmp_path / "a", tmp_path / "b") == expected
