@@ -33,8 +33,7 @@ from one_layer_lt.ticket.encoding import _redraws, _to_bytes
 from one_layer_lt.ticket.parts import WeightSpec
 from one_layer_lt.ticket.sizes import sizes
 from one_layer_lt.weights import draw_words
-
-from .conftest import Stacks
+from tests.support.models import Stacks
 
 SCORES = torch.tensor([[0.5, -2.0, 1.0], [-0.25, 0.0, 3.0]])
 WEIGHT = torch.tensor([[10.0, 20.0, 30.0], [-40.0, 50.0, -60.0]])

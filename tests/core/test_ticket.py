@@ -43,8 +43,7 @@ from one_layer_lt import (
 from one_layer_lt.ticket import ticket as ticket_module
 from one_layer_lt.ticket.planes import unpack
 from one_layer_lt.ticket.ticket import names_of
-
-from .signing import Edit, metadata_of, resign, signed, with_digest
+from tests.support.signing import Edit, metadata_of, resign, signed, with_digest
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ["stacks", "tied", "images", "mixed"]
