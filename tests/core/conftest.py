@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import settings
 from torch import Tensor, nn
 
-from one_layer_lt import parametrization
+from one_layer_lt import MaskConfig, parametrization, save_ticket
 from one_layer_lt.rules import MaskRule
-from tests.support.models import Images, Stacks, Tied
+from tests.support.models import Images, Mixed, Stacks, Tied, three
+from tests.support.tickets import NewModel, masked
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
@@ -33,7 +35,7 @@ def images() -> Images:
 
 
 @pytest.fixture
-def new_model() -> Callable[[str], tuple[nn.Module, Tensor]]:
+def new_model() -> NewModel:
     """kind -> a new model of that kind, and an input for it."""
 
     def new(kind: str) -> tuple[nn.Module, Tensor]:
@@ -45,6 +47,29 @@ def new_model() -> Callable[[str], tuple[nn.Module, Tensor]]:
         return Stacks(), torch.randn(3, 4, generator=generator)
 
     return new
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "net.ticket"
+
+
+@pytest.fixture
+def fresh(new_model: NewModel) -> NewModel:
+    """kind -> a new model, whose own weights are of no account, and an input for it."""
+    return lambda kind: (Mixed(), torch.tensor([0, 4, 2, 2])) if kind == "mixed" else new_model(kind)
+
+
+@pytest.fixture
+def flaw_file(path: Path) -> Path:
+    """A small ticket to put flaws into."""
+
+    def configure(name: str, _: nn.Module) -> MaskConfig:
+        return MaskConfig(seed=3) if name != "c" else MaskConfig(init="existing", keep=1 / 3)
+
+    model = masked(three(), configure=configure, trainable=["b.bias"])
+    save_ticket(path, model, assets={"words": b"abcde"})
+    return path
 
 
 @pytest.fixture

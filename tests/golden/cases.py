@@ -75,7 +75,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "attention of three widths": lambda: nn.ModuleDict({"attention": nn.MultiheadAttention(8, 2, kdim=6, vdim=5)}),
 }
 
-DENSE = {"others": {"embed": None}, "trainable": ["embed.weight", "fc.bias", "norm.*"]}
+DENSE: dict[str, Any] = {"others": {"embed": None}, "trainable": ["embed.weight", "fc.bias", "norm.*"]}
 WORDS = "".join(f"word{number} {number**2}\n" for number in range(40)).encode()
 ASSETS = {"words.txt": WORDS, "empty": b"", "bytes": bytes(range(256)), "planes.0": b"no clash"}
 

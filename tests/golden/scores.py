@@ -3,8 +3,9 @@
     for tree in OLD NEW; do PYTHONPATH=$tree python tests/golden/scores.py > $(basename $tree).json; done
     diff OLD.json NEW.json    # rules that only one of them has are no difference in training
 
-One process on one thread of a CPU, a toy corpus, seeds that are fixed. Floating-point sums come out otherwise on other
-processors: compare two trees on one machine, and keep no digest.
+One process on one thread of a CPU, a toy corpus, seeds that are fixed; the recipe is that of the tree's own
+tests/plugin/running.py. Floating-point sums come out otherwise on other processors: compare two trees on one machine,
+and keep no digest.
 """
 
 from __future__ import annotations

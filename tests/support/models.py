@@ -67,3 +67,8 @@ class Mixed(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.head(self.slope(self.norm(self.fc(self.embed(tokens))))) + self.shift.sum(0)
+
+
+def three() -> nn.ModuleDict:
+    """Three matrices, of which two are alike."""
+    return nn.ModuleDict({"a": nn.Linear(4, 2), "b": nn.Linear(4, 2), "c": nn.Linear(3, 3)})
