@@ -1,67 +1,22 @@
-"""Toy models small enough to work out by hand."""
+"""Toy models as fixtures, and what is computed while a test runs."""
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import settings
 from torch import Tensor, nn
 
-from one_layer_lt import parametrization
+from one_layer_lt import MaskConfig, parametrization, save_ticket
 from one_layer_lt.rules import MaskRule
+from tests.support.models import Images, Mixed, Stacks, Tied, three
+from tests.support.tickets import NewModel, masked
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
-
-
-class Block(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc1, self.fc2 = nn.Linear(4, 8), nn.Linear(8, 4)
-        self.norm = nn.LayerNorm(4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.norm(x + self.fc2(torch.relu(self.fc1(x))))
-
-
-class Stacks(nn.Module):
-    """Two stacks, of 3 and of 2 equal blocks: (batch, 4) -> (batch, 4)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.encoder = nn.ModuleDict({"layers": nn.ModuleList(Block() for _ in range(3))})
-        self.decoder = nn.ModuleDict({"layers": nn.ModuleList(Block() for _ in range(2))})
-
-    def forward(self, x: Tensor) -> Tensor:
-        for stack in (self.encoder, self.decoder):
-            for block in stack["layers"]:
-                x = block(x)
-        return x
-
-
-class Tied(nn.Module):
-    """An embedding whose weight is the output projection's too: tokens (batch,) -> logits (batch, 7)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embed, self.fc, self.head = nn.Embedding(7, 4), nn.Linear(4, 4), nn.Linear(4, 7, bias=False)
-        self.head.weight = self.embed.weight
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.head(torch.relu(self.fc(self.embed(tokens))))
-
-
-class Images(nn.Module):
-    """Convolution and linear layer: (batch, 2, 5, 5) -> (batch, 3)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv, self.fc = nn.Conv2d(2, 4, 3), nn.Linear(4, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc(torch.relu(self.conv(x)).mean((2, 3)))
 
 
 @pytest.fixture
@@ -80,7 +35,7 @@ def images() -> Images:
 
 
 @pytest.fixture
-def new_model() -> Callable[[str], tuple[nn.Module, Tensor]]:
+def new_model() -> NewModel:
     """kind -> a new model of that kind, and an input for it."""
 
     def new(kind: str) -> tuple[nn.Module, Tensor]:
@@ -92,6 +47,29 @@ def new_model() -> Callable[[str], tuple[nn.Module, Tensor]]:
         return Stacks(), torch.randn(3, 4, generator=generator)
 
     return new
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "net.ticket"
+
+
+@pytest.fixture
+def fresh(new_model: NewModel) -> NewModel:
+    """kind -> a new model, whose own weights are of no account, and an input for it."""
+    return lambda kind: (Mixed(), torch.tensor([0, 4, 2, 2])) if kind == "mixed" else new_model(kind)
+
+
+@pytest.fixture
+def flaw_file(path: Path) -> Path:
+    """A small ticket to put flaws into."""
+
+    def configure(name: str, _: nn.Module) -> MaskConfig:
+        return MaskConfig(seed=3) if name != "c" else MaskConfig(init="existing", keep=1 / 3)
+
+    model = masked(three(), configure=configure, trainable=["b.bias"])
+    save_ticket(path, model, assets={"words": b"abcde"})
+    return path
 
 
 @pytest.fixture

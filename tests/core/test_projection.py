@@ -15,8 +15,7 @@ from torch import nn
 
 from one_layer_lt import RULES, MaskConfig, fold_, mask_, masked_modules, masked_weight, project_, scores_of
 from one_layer_lt.rules import MaskRule
-
-from .conftest import Images, Stacks, Tied
+from tests.support.models import Images, Stacks, Tied
 
 RANDOM = torch.tensor([[1.0, -2.0, 1.0], [-1.0, 2.0, 1.0]])
 DENSE = torch.tensor([[3.0, 1.0, -2.0], [-0.5, 2.0, 0.1]])  # products 3, -2, -2; 0.5, 4, 0.1

@@ -29,8 +29,7 @@ from one_layer_lt import (
     save_ticket,
     scores_of,
 )
-
-from .signing import ZEROS, metadata_of, signed
+from tests.support.signing import ZEROS, metadata_of, signed
 
 SLACK = 32_000  # bytes above twice the honest peak: the interpreter's own
 CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]

@@ -12,6 +12,7 @@ from fairseq_cli import preprocess
 from fairseq_plugins.ticket import from_checkpoint
 from one_layer_lt import Ticket, load_ticket
 from one_layer_lt.text.subwords import Subword
+from tests.support.translators import generate_with
 
 from .running import TICKET_RECIPE, WORDS, prepared, train
 
@@ -50,3 +51,11 @@ def ticket(data: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactor
     path = tmp_path_factory.mktemp("ticket") / "net.ticket"
     from_checkpoint(checkpoint, data).save(path)
     return load_ticket(path)
+
+
+@pytest.fixture(scope="session")
+def generated(data: Path, checkpoint: Path) -> list[str]:
+    """The test split as fairseq-generate translates it with the masked checkpoint."""
+    found = generate_with(data, checkpoint)
+    assert len(set(found)) > 4, "a model that says one thing only would pass too easily"
+    return found
