@@ -5,12 +5,32 @@ from runpy import run_path
 
 from setuptools import find_packages, setup
 
-CTRANSLATE2 = ["ctranslate2"]
-DATA = ["babel", "gensim", "mosestokenizer", "num2words", "subword-nmt", "tqdm"]
+FAIRSEQ = [
+    # The official release stops at Python 3.10, and knows neither numpy 1.24 nor what came after.
+    'fairseq==0.12.2; python_version < "3.11"',
+    've-fairseq==0.12.3; python_version >= "3.11"',
+    'numpy<1.24; python_version < "3.11"',
+    "sacrebleu",
+    "sentencepiece",
+    "tensorboardX",
+]
+TRANSLATE = ["ctranslate2", "sentencepiece"]
+DATA = ["babel", "gensim", "mosestokenizer", "num2words", "sentencepiece", "subword-nmt"]
 PLOTS = ["matplotlib", "tomli; python_version < '3.11'"]
-VISION = ["pillow>=9.1", "scikit-learn"]
+VISION = ["pillow>=9.1", "scikit-learn", "tensorboardX"]
 TRITON = "triton; platform_system == 'Linux' and platform_machine == 'x86_64'"
-TEST = ["hypothesis", "import-linter", "mypy", "pillow>=9.1", "pytest", "pytest-xdist", "ruff", TRITON, "types-tqdm"]
+TEST = [
+    "hypothesis",
+    "import-linter",
+    "mypy",
+    "pytest",
+    "pytest-examples",
+    "pytest-xdist",
+    "ruff",
+    TRITON,
+    "tqdm",
+    "types-tqdm",
+]
 
 setup(
     name="one_layer_lt",
@@ -22,27 +42,21 @@ setup(
     packages=find_packages(include=["one_layer_lt*", "fairseq_plugins*", "data_prep*"]),
     include_package_data=True,
     install_requires=[
-        # The official release stops at Python 3.10, and knows neither numpy 1.24 nor what came after.
-        'fairseq==0.12.2; python_version < "3.11"',
-        've-fairseq==0.12.3; python_version >= "3.11"',
-        'numpy<1.24; python_version < "3.11"',
-        'numpy; python_version >= "3.11"',
         "click",
+        "numpy",
         "rich",
-        "sacrebleu",
         "safetensors",
-        "sentencepiece",
-        "tensorboardX",
         # 2.6 is the first to load checkpoints without running what is in them.
         "torch>=2.6",
     ],
     extras_require={
-        "ctranslate2": CTRANSLATE2,
+        "fairseq": FAIRSEQ,
+        "translate": TRANSLATE,
         "data": DATA,
+        "vision": VISION,
         "plots": PLOTS,
         "test": TEST,
-        "vision": VISION,
-        "all": CTRANSLATE2 + DATA + PLOTS + TEST + VISION,
+        "all": FAIRSEQ + TRANSLATE + DATA + VISION + PLOTS + TEST,
     },
     entry_points={"console_scripts": ["one-layer-lt = one_layer_lt.cli:main"]},
 )

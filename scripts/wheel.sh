@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# bash scripts/wheel.sh: builds the wheel, installs it into a fresh environment outside the clone, and tries it there:
+# bare, then with the extra `translate`, then with `fairseq`. What each must do stands in tests/wheel/.
+set -eo pipefail
+root="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
+work="$(mktemp -d)"
+trap 'rm -rf "$work"' EXIT
+unset PYTHONPATH
+mkdir "$work/source" # a copy: setuptools leaves folders where it builds
+git -C "$root" ls-files -z | (cd "$root" && xargs -0 cp --parents -t "$work/source")
+python -m pip wheel --quiet --no-deps --wheel-dir "$work" "$work/source"
+wheel="$(echo "$work"/one_layer_lt-*.whl)"
+python -m venv "$work/env"
+export PATH="$work/env/bin:$PATH"
+pip() { "$work/env/bin/python" -m pip --quiet --disable-pip-version-check "$@"; }
+pip install "torch==2.13.0" # plain `torch` would bring gigabytes for GPUs
+cd "$work"
+for extra in "" translate fairseq; do
+    pip install "$wheel${extra:+[$extra]}"
+    pip uninstall --yes torchaudio 2>/dev/null || true # fairseq asks for it and does not use it
+    "$work/env/bin/python" "$root/tests/wheel/${extra:-bare}.py"
+    echo "wheel.sh: the wheel works: ${extra:-bare}"
+done
