@@ -89,8 +89,9 @@ def mask_(
 def fold_(model: nn.Module) -> nn.Module:
     """Replace masked weights by plain dense, frozen parameters in place, and return ``model``. Ties are kept.
 
-    A model without masked weights is returned as it is.
+    A model without masked weights is returned as it is. Raises ``ValueError`` as ``check_whole``.
     """
+    check_whole(model)
     folded: dict[nn.Parameter, nn.Parameter] = {}
     found = {place: place.original for place in masked_places(model)}
     for place in found:
@@ -102,6 +103,24 @@ def fold_(model: nn.Module) -> nn.Module:
                 folded[scores] = nn.Parameter(value, requires_grad=False)
     replace_({place: folded[scores] for place, scores in found.items()})
     return model
+
+
+def check_whole(model: nn.Module) -> None:
+    """Raises ``ValueError`` where a masked weight is not what its scores and its random weight give.
+
+    So it is under a second parametrization (spectral norm, say), which a ticket cannot hold; and where modules that
+    were tied under one mask have scores of their own now, as after ``load_state_dict(assign=True)``.
+    """
+    tied: dict[MaskedWeight, Place] = {}
+    for place in masked_places(model):
+        if len(place.parametrizations) > 1:
+            raise ValueError(f"{place.path} is under a second parametrization: remove that one first")
+        first = tied.setdefault(masked_at(place), place)
+        if first.original is not place.original:
+            raise ValueError(
+                f"{place.path} and {first.path} had one mask, and have scores of their own now, as after "
+                "load_state_dict(assign=True): load without it"
+            )
 
 
 def set_update_(model: nn.Module, update: int) -> None:

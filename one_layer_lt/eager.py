@@ -33,3 +33,11 @@ def is_exporting() -> bool:
     """Whether ``torch.export`` is looking."""
     asked = getattr(torch.compiler, "is_exporting", None)  # from torch 2.7 on
     return bool(asked and asked())
+
+
+def is_transformed(tensor: torch.Tensor) -> bool:
+    """Whether a transform of ``torch.func`` (``grad``, ``vmap``, ...) would see through a function of the tensor."""
+    functorch = torch._C._functorch
+    if functorch.is_functorch_wrapped_tensor(tensor):
+        return True
+    return functorch.maybe_current_level() is not None and torch.is_grad_enabled() and tensor.requires_grad

@@ -70,6 +70,11 @@ class Place:
         """The first parametrization of a parametrized tensor."""
         return self.module.get_submodule(f"parametrizations.{self.tensor}.0")
 
+    @property
+    def parametrizations(self) -> nn.ModuleList:
+        """All of them, the first one first."""
+        return cast(nn.ModuleList, self.module.get_submodule(f"parametrizations.{self.tensor}"))
+
     def put(self, value: nn.Parameter) -> None:
         """Make ``value`` the module's tensor, or, where it is parametrized, what is behind it."""
         setattr(self.module, self.tensor, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Callable, cast
@@ -11,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from .config import MaskConfig
-from .eager import eager, is_exporting
+from .eager import eager, is_exporting, is_transformed
 from .layout import Layout, tile_shape
 from .maskable import Place
+from .provenance import KEY, OtherWeights, differences, provenance
 from .rules.straight_through import covered, effective_weight
 from .scope import JointRanking
 from .weights import SharedWeight, draw_uniform, fans
@@ -40,8 +42,12 @@ def cached_weights() -> Iterator[None]:
 class MaskedWeight(nn.Module):
     """scores -> effective weight, for one tensor (tied modules use one instance).
 
-    Without gradient and out of training mode the effective weight is kept until the scores change.
+    Without gradient and out of training mode the effective weight is kept until the scores change, however they do.
+    The state dict holds a record of what the scores are trained over (``provenance``): loading scores of other random
+    weights, or of another mask, raises ``OtherWeights``; scores without a record load with one warning.
     """
+
+    trained_over: Tensor
 
     def __init__(self, shared: SharedWeight, config: MaskConfig, name: str) -> None:
         super().__init__()
@@ -54,6 +60,9 @@ class MaskedWeight(nn.Module):
         self.joint: JointRanking | None = None
         self._value: Tensor | None = None
         self._key: tuple[object, ...] | None = None
+        self._version = 0  # of the kept effective weight: whoever writes into it shall not change the network
+        self._seen: Tensor | None = None  # the scores that a lasting effective weight was computed from
+        self.register_buffer(KEY, provenance(config, shared, name))
 
     @eager
     def forward(self, scores: Tensor) -> Tensor:
@@ -61,12 +70,13 @@ class MaskedWeight(nn.Module):
             raise RuntimeError(
                 "a masked model cannot be exported: fold_ it first, which makes its weights plain tensors"
             )
+        if is_transformed(scores):
+            raise RuntimeError("torch.func does not see through masks: fold_ the model, or take no gradient of it")
         with_grad = torch.is_grad_enabled()
-        lasting = not with_grad and not self.training
-        # Optimisers write through .data, which leaves the version as it was: only evaluation may rely on it.
+        lasting = not with_grad and not self.training and self.joint is None
         others = [self.shared.weight._version, *([] if self.joint is None else self.joint.version())]
-        key = (with_grad, scores.data_ptr(), scores._version, scores.dtype, scores.device, *others)
-        if self._value is not None and key == self._key:
+        key = (with_grad, id(scores), scores._version, scores.dtype, scores.device, scores.shape, *others)
+        if self._value is not None and key == self._key and self._is_current(scores):
             return self._value
         self.forget()
         training = self.training
@@ -74,10 +84,18 @@ class MaskedWeight(nn.Module):
             self.rule, scores, self.shared.weight, lambda: self.searched_mask(scores, training), self._cover, training
         )
         if lasting or _computed is not None:
-            self._value, self._key = weight, key
-            if not lasting and _computed is not None:
+            self._value, self._key, self._version = weight, key, _version(weight)
+            if lasting:
+                self._seen = scores.detach().clone()
+            elif _computed is not None:
                 _computed.append(self)
         return weight
+
+    def _is_current(self, scores: Tensor) -> bool:
+        """Whether the kept weight is still that of the scores: both may be written into, and ``.data`` tells nobody."""
+        if self._value is None or _version(self._value) != self._version:
+            return False
+        return self._seen is None or torch.equal(self._seen, scores)
 
     def mask(self, scores: Tensor) -> Tensor:
         """The mask that evaluation uses, of the weight's shape and the scores' dtype."""
@@ -99,7 +117,7 @@ class MaskedWeight(nn.Module):
 
     def forget(self) -> None:
         """Drop the kept effective weight."""
-        self._value = self._key = None
+        self._value = self._key = self._seen = None
 
     def train(self, mode: bool = True) -> MaskedWeight:
         if mode != self.training:  # fairseq says eval() before every batch of a validation
@@ -113,20 +131,39 @@ class MaskedWeight(nn.Module):
             self.joint.forget()
 
     def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> MaskedWeight:
-        self.forget_all()  # .half() and the like write through .data too, and may reuse an address
-        return super()._apply(fn, recurse)
+        self.forget_all()
+        was_meta = self.trained_over.device.type == "meta"
+        super()._apply(fn, recurse)
+        if was_meta:  # what ``to_empty`` allocates holds nothing yet
+            self.trained_over = provenance(self.config, self.shared, self.name).to(self.trained_over.device)
+        return self
 
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        self._check_provenance(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
         self.forget_all()
         self.rule.context.advanced = None  # the schedule has not acted on these scores
 
+    def _check_provenance(self, state_dict: dict[str, Any], prefix: str) -> None:
+        record = state_dict.get(prefix + KEY)
+        if record is None:
+            warnings.warn("these scores do not say what they were trained over, as those of before", stacklevel=2)
+            state_dict[prefix + KEY] = self.trained_over
+            return
+        for field, (own, theirs) in differences(self.trained_over, record).items():
+            raise OtherWeights(self.name, field, own, theirs)
+
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_value": None, "_key": None}
+        return {**self.__dict__, "_value": None, "_key": None, "_seen": None}
 
     def extra_repr(self) -> str:
         keep = "" if self.config.keep is None else f", keep={self.config.keep}"
         return f"rule={self.config.rule!r}{keep}"
+
+
+def _version(tensor: Tensor) -> int:
+    """How often the tensor was written into; tensors made in inference mode do not count."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def masked_at(place: Place) -> MaskedWeight:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from .maskable import Place
@@ -18,14 +19,18 @@ class JointRanking:
         self.members: dict[str, Place] = {}
         self._masks: dict[str, Tensor] = {}
         self._key: tuple[object, ...] | None = None
+        self._seen: dict[str, Tensor] = {}
 
     def mask(self, name: str, rule: MaskRule, training: bool) -> Tensor:
         """The mask of one member, whose rule it is, in the shape of its scores: a new tensor."""
         key = (training, rule.context.update if training else None, *self.version())
-        if key != self._key or name not in self._masks:
+        scores = self.members[name].original.detach()
+        if key != self._key or name not in self._masks or not (training or torch.equal(self._seen[name], scores)):
             found = rule.selected_together(self._scores(), training)
             self._masks = dict(zip(self.members, found))
             self._key = key
+            if not training:  # which may see scores change through .data
+                self._seen = {member: place.original.detach().clone() for member, place in self.members.items()}
         # A copy, for it is written into; and once only: optimisers change scores without a trace.
         mask = self._masks.pop(name).clone()
         if not self._masks:
@@ -41,7 +46,7 @@ class JointRanking:
 
     def forget(self) -> None:
         """Find the masks anew: optimisers may change scores without a trace."""
-        self._masks, self._key = {}, None
+        self._masks, self._key, self._seen = {}, None, {}
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_masks": {}, "_key": None}
+        return {**self.__dict__, "_masks": {}, "_key": None, "_seen": {}}

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -140,6 +140,22 @@ class SharedWeight(nn.Module):
         """The number of the last draw; 0 where nothing was drawn again."""
         return int(self.last_draw) if self.redrawn else 0
 
+    def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> SharedWeight:
+        was_meta = self.weight.device.type == "meta"
+        super()._apply(fn, recurse)
+        if was_meta and self.weight.device.type != "meta" and self.init != EXISTING:
+            # ``to_empty`` allocates and fills nothing; a random weight is in no state dict that would.
+            drawn = draw(tuple(self.weight.shape), self.init, **self._drawn_by, name=self.name)
+            self.weight.copy_(drawn)
+            if self.redrawn:
+                self.redraws.zero_()
+                self.last_draw.zero_()
+        return self
+
+    @property
+    def _drawn_by(self) -> dict[str, Any]:
+        return {"seed": self.seed, "scale": self.scale, "period": self.period}
+
     def redraw(self, number: int, unused: Tensor, fraction: float) -> None:
         """Draw again, as draw ``number`` (from 1), a ``fraction`` of the elements where ``unused`` (bool) holds."""
         if not 1 <= number <= MOST_DRAWS:
@@ -160,7 +176,7 @@ class SharedWeight(nn.Module):
     def _place(self, number: int) -> None:
         name = f"{self.name}@{number}" if number else self.name
         shape = tuple(self.weight.shape)
-        drawn = draw(shape, self.init, seed=self.seed, name=name, scale=self.scale, period=self.period)
+        drawn = draw(shape, self.init, name=name, **self._drawn_by)
         self.weight.copy_(torch.where(self.redraws == number, drawn.to(self.weight), self.weight))
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:

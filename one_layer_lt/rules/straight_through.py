@@ -43,6 +43,8 @@ def effective_weight(
 
     mask: finds the mask of the searched scores, as a new tensor; not called where fused kernels find it themselves.
     """
+    if not (torch.is_grad_enabled() and scores.requires_grad):
+        return _StraightThrough.forward(_NoContext(), scores, weight, rule, mask, cover, training)
     value: Tensor = _StraightThrough.apply(scores, weight, rule, mask, cover, training)
     return value
 
@@ -53,6 +55,12 @@ def covered(rule: Rule, mask: Tensor, weight: Tensor, cover: Optional[Cover]) ->
     scale, factor = rule.scale(whole, weight), None if cover is None else cover.factor(whole)
     value = rule.combine_(whole, weight, scale)
     return (value if factor is None else value.mul_(factor.to(value))), factor
+
+
+class _NoContext:
+    """Where nothing goes backward."""
+
+    def save_for_backward(self, *tensors: Tensor) -> None: ...
 
 
 class _StraightThrough(torch.autograd.Function):

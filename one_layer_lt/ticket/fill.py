@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..convert import masked_places
+from ..convert import check_whole, masked_places
 from ..maskable import WEIGHT
 from ..parametrization import MaskedWeight, masked_at
 from ..sharing import MASK_TOO
@@ -18,6 +18,8 @@ from .parts import Contents, Mask, TicketError, WeightSpec
 from .planes import pack
 from .pool import WeightPool
 
+# Buffers that say how often, or since when: torch's batch norms', and fairseq's.
+_COUNTERS = {"num_batches_tracked", "version", "_float_tensor"}
 _DENSE_TYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -26,11 +28,12 @@ def contents_of(
     architecture: Mapping[str, Any] | None = None,
     assets: Mapping[str, bytes] | None = None,
 ) -> Contents:
-    """The parts of the ticket of a masked model. Buffers of a single number are marks and counters, and left out.
+    """The parts of the ticket of a masked model. Buffers that are known to be marks and counters are left out.
 
     Raises ``ValueError`` where nothing is masked, a random weight is no longer what its seed gives, or a tensor to be
     stored is neither float32 nor a half of it.
     """
+    check_whole(model)
     groups: dict[nn.Parameter, list[tuple[str, MaskedWeight]]] = {}
     for place in masked_places(model):
         groups.setdefault(place.original, []).append((place.name, masked_at(place)))
@@ -101,7 +104,7 @@ def fill_(model: nn.Module, contents: Contents, pool: WeightPool | None = None) 
                 _effective_(tensor, masks[name], drawn[masks[name].weight])
             elif name in contents.dense:
                 tensor.copy_(contents.dense[name])
-            else:
+            elif isinstance(slot.tensor, nn.Parameter):
                 tensor.fill_(_implied(name))
             slot.put(tensor)
     model.eval()
@@ -134,8 +137,8 @@ def _slots(model: nn.Module) -> dict[str, _Slot]:
     """The model's parameters, and its buffers that a ticket carries, by name; tied ones once, by their first name."""
     found: dict[int, tuple[str, _Slot]] = {}
     for prefix, module in model.named_modules():
-        kept = {name for name, buffer in module._buffers.items() if buffer is not None and buffer.numel() > 1}
-        kept -= module._non_persistent_buffers_set
+        kept = {name for name, buffer in module._buffers.items() if buffer is not None}
+        kept -= module._non_persistent_buffers_set | _COUNTERS
         held = [*module._parameters.items(), *((name, module._buffers[name]) for name in sorted(kept))]
         for attribute, tensor in held:
             if tensor is None:
@@ -160,6 +163,7 @@ def _check(slots: Mapping[str, _Slot], masks: Mapping[str, Mask], dense: Mapping
             raise TicketError(f"{name} has shape {list(shape)}, the model's {list(slots[name].tensor.shape)}")
     for name, slot in slots.items():
         is_implied = isinstance(slot.tensor, nn.Parameter) and slot.tensor.dim() == 1
+        is_implied |= slot.tensor.numel() == 1  # tickets of before left such buffers out
         if name not in masks and name not in dense and not is_implied:
             raise TicketError(f"lacks {name}, which the model has")
 
@@ -191,7 +195,7 @@ def _spec(shared: SharedWeight, redraws: Tensor | None) -> WeightSpec:
 
 def _dense(model: nn.Module, scores: Collection[nn.Parameter]) -> Iterator[tuple[str, Tensor, bool]]:
     """(name, tensor, whether a ticket may leave it out) of all that is neither scores nor a random weight."""
-    frozen = {id(buffer) for place in masked_places(model) for buffer in masked_at(place).shared.buffers()}
+    frozen = {id(buffer) for place in masked_places(model) for buffer in masked_at(place).buffers()}
     for name, slot in _slots(model).items():
         tensor = slot.tensor
         if tensor in scores or id(tensor) in frozen:

@@ -209,8 +209,8 @@ class TestTraining:
 class TestStateDict:
     def test_holds_scores_and_no_random_weights(self, tied: nn.Module) -> None:
         state = mask_(tied, CONFIG).state_dict()
-        original = "parametrizations.weight.original"
-        assert set(state) == {f"{name}.{original}" for name in ("embed", "fc", "head")} | {"fc.bias"}
+        kept = [f"parametrizations.weight.{kept}" for kept in ("original", "0.trained_over")]
+        assert set(state) == {f"{name}.{part}" for name in ("embed", "fc", "head") for part in kept} | {"fc.bias"}
 
     def test_holds_existing_weights(self, new_model: NewModel) -> None:
         model, x = new_model("images")

@@ -1,0 +1,164 @@
+"""No silent wrong result: scores onto other weights, weights written into, networks that a ticket would not hold."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+
+from one_layer_lt import MaskConfig, fold_, load_ticket, mask_, masked_weight, save_ticket, scores_of
+from one_layer_lt.provenance import OtherWeights
+
+from .conftest import Tied
+
+OTHERS: dict[str, tuple[dict[str, Any], str]] = {
+    "seed": ({"seed": 2}, "seed 1, and this model has 2"),
+    "keep": ({"keep": 0.25}, "keep 0.5, and this model has 0.25"),
+    "rule": ({"rule": "sign"}, "'edge_popup', and this model has 'sign'"),
+    "init": ({"init": "kaiming_normal"}, "init 'kaiming_uniform', and this model has 'kaiming_normal'"),
+    "scale": ({"scale": 2.0}, "scale 1.0, and this model has 2.0"),
+    "share": ({"share": "none"}, "share 'layer', and this model has 'none'"),
+    "rescale": ({"rescale": "row"}, "rescale 'none', and this model has 'row'"),
+    "drop": ({"drop": 0.1}, "drop 0.0, and this model has 0.1"),
+    "options": ({"options": {"ramp": 5}}, r"options \[\], and this model has \[\['ramp', 5.0\]\]|ramp"),
+}
+
+
+def net(**settings: Any) -> nn.Module:
+    return mask_(nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)), MaskConfig(**settings))
+
+
+class TestScoresOfOtherWeights:
+    @pytest.mark.parametrize("what", OTHERS)
+    def test_are_refused_by_name_and_values(self, what: str) -> None:
+        settings, said = OTHERS[what]
+        other = net(**settings)
+        with pytest.raises(OtherWeights, match=said) as refused:
+            other.load_state_dict(net().state_dict())
+        assert refused.value.field in (what, "keep")
+
+    def test_how_scores_began_does_not_matter(self) -> None:
+        net(score_init="constant").load_state_dict(net().state_dict())
+
+    def test_of_a_model_that_was_wrapped(self) -> None:
+        inside = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+        wrapped = mask_(nn.ModuleDict({"model": inside}), MaskConfig())
+        with pytest.raises(OtherWeights, match=r"with tensor 'model\.0', and this model has '0'"):
+            net().load_state_dict({name.replace("model.", ""): value for name, value in wrapped.state_dict().items()})
+
+    def test_of_before_load_with_one_warning(self) -> None:
+        state = {name: value for name, value in net().state_dict().items() if not name.endswith("trained_over")}
+        with pytest.warns(UserWarning, match="do not say what they were trained over"):
+            net().load_state_dict(state)
+
+    def test_of_the_same_load_in_any_type_and_place(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            net().load_state_dict(net().half().state_dict())
+            net().to(torch.bfloat16).load_state_dict(net().state_dict())
+
+    def test_a_damaged_record_is_refused(self) -> None:
+        for record in (torch.zeros(3, dtype=torch.uint8), torch.tensor([255, 7], dtype=torch.uint8)):
+            state = {**net().state_dict(), "0.parametrizations.weight.0.trained_over": record}
+            with pytest.raises(ValueError, match="damaged"):
+                net().load_state_dict(state)
+
+
+class TestKeptWeights:
+    def test_scores_swapped_through_data_are_seen(self) -> None:
+        model = net().eval()
+        with torch.no_grad():
+            before = model[0].weight.clone()
+            scores_of(model[0]).data.copy_(torch.randn(5, 6))
+            assert torch.equal(model[0].weight, masked_weight(model[0]).effective(scores_of(model[0]), training=False))
+            assert not torch.equal(model[0].weight, before)
+
+    def test_of_tensors_ranked_together_too(self) -> None:
+        model = net(options={"scope": "global"}).eval()
+        with torch.no_grad():
+            before = model[0].weight.clone()
+            scores_of(model[2]).data.fill_(9)
+            assert int((model[2].weight != 0).sum()) == 15
+            assert not torch.equal(model[0].weight, before)
+
+    def test_writing_into_one_does_not_change_the_network(self, tmp_path: Path) -> None:
+        model = net().eval()
+        with torch.no_grad():
+            before = model[0].weight.clone()
+            model[0].weight.mul_(3)
+            assert torch.equal(model[0].weight, before)
+
+    def test_it_is_still_kept(self, computed: list[tuple[int, ...]]) -> None:
+        model = net().eval()
+        with torch.no_grad():
+            for _ in range(3):
+                model(torch.randn(2, 6))
+        assert computed == [(5, 6), (3, 5)]
+
+
+class TestMeta:
+    def test_random_weights_are_drawn_where_memory_is_given(self) -> None:
+        with torch.device("meta"):
+            model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+        mask_(model, MaskConfig())
+        model.to_empty(device="cpu").load_state_dict(net().state_dict())
+        data = torch.randn(4, 6)
+        assert torch.equal(model(data), net()(data))
+
+    def test_redrawn_ones_start_at_the_first_draw(self) -> None:
+        with torch.device("meta"):
+            model = mask_(nn.Linear(6, 5), MaskConfig(rule="iterand"))
+        model.to_empty(device="cpu")
+        shared = masked_weight(model).shared
+        assert shared.draws == 0
+        assert shared.digest() == masked_weight(mask_(nn.Linear(6, 5), MaskConfig(rule="iterand"))).shared.digest()
+
+
+class TestWhatATicketWouldNotHold:
+    @pytest.mark.parametrize("how", ["fold", "save"])
+    def test_a_second_parametrization(self, how: str, tmp_path: Path) -> None:
+        model = net()
+        parametrizations.spectral_norm(model[2])
+        with pytest.raises(ValueError, match=r"2\.weight is under a second parametrization"):
+            fold_(model) if how == "fold" else save_ticket(tmp_path / "net.ticket", model)
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("how", ["fold", "save"])
+    def test_ties_that_came_undone(self, how: str, tmp_path: Path) -> None:
+        model = mask_(Tied(), MaskConfig())
+        model.load_state_dict({name: value.clone() for name, value in model.state_dict().items()}, assign=True)
+        with pytest.raises(ValueError, match=r"head\.weight and embed\.weight had one mask"):
+            fold_(model) if how == "fold" else save_ticket(tmp_path / "net.ticket", model)
+
+    def test_numbers_that_are_no_counters_are_kept(self, tmp_path: Path) -> None:
+        class Grey(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.norm, self.fc = nn.BatchNorm2d(1), nn.Linear(4, 2)
+                self.register_buffer("temperature", torch.tensor(1.0))
+
+            def forward(self, x: Tensor) -> Tensor:
+                return self.fc(self.norm(x).flatten(1)) / self.temperature
+
+        model, data = mask_(Grey(), MaskConfig(), trainable=["norm.*"]), torch.randn(8, 1, 2, 2) * 5 + 3
+        model(data)
+        model.temperature.fill_(0.25)
+        save_ticket(tmp_path / "net.ticket", model)
+        filled = load_ticket(tmp_path / "net.ticket").fill_(Grey())
+        with torch.no_grad():
+            torch.testing.assert_close(filled(data), model.eval()(data))
+
+    def test_transforms_of_functions_are_refused_in_a_line(self) -> None:
+        model = net()
+        with pytest.raises(RuntimeError, match=r"torch\.func does not see through masks"):
+            torch.func.grad(lambda given: torch.func.functional_call(model, given, (torch.randn(2, 6),)).sum())(
+                dict(model.named_parameters())
+            )
+        with torch.no_grad():
+            data = torch.randn(3, 2, 6)
+            torch.testing.assert_close(torch.func.vmap(model)(data), model(data))
