@@ -132,10 +132,9 @@ class MaskedWeight(nn.Module):
 
     def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> MaskedWeight:
         self.forget_all()
-        was_meta = self.trained_over.device.type == "meta"
         super()._apply(fn, recurse)
-        if was_meta:  # what ``to_empty`` allocates holds nothing yet
-            self.trained_over = provenance(self.config, self.shared, self.name).to(self.trained_over.device)
+        # ``to_empty`` allocates and fills nothing.
+        self.trained_over = provenance(self.config, self.shared, self.name).to(self.trained_over.device)
         return self
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:

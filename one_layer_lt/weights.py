@@ -141,9 +141,12 @@ class SharedWeight(nn.Module):
         return int(self.last_draw) if self.redrawn else 0
 
     def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> SharedWeight:
-        was_meta = self.weight.device.type == "meta"
+        probe = torch.tensor([0.1875, -5.5], device=self.weight.device)
         super()._apply(fn, recurse)
-        if was_meta and self.weight.device.type != "meta" and self.init != EXISTING:
+        kept = self.weight.device.type == "meta" or (
+            probe.device.type != "meta" and torch.equal(fn(probe).to("cpu", torch.float32), probe.cpu())
+        )
+        if not kept and self.init != EXISTING:
             # ``to_empty`` allocates and fills nothing; a random weight is in no state dict that would.
             drawn = draw(tuple(self.weight.shape), self.init, **self._drawn_by, name=self.name)
             self.weight.copy_(drawn)

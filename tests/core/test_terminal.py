@@ -67,7 +67,7 @@ def test_a_bug_keeps_its_traceback() -> None:
 def test_what_click_hands_on_is_the_users(capsys: pytest.CaptureFixture[str]) -> None:
     command = click.Command("beam", callback=raising(ValueError("beam must be at least 1, not 0")))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("sys.argv", ["beam"])
+        patched.setattr("sys.argv", ["beam", "--"])
         assert ended(lambda: run_click(command), capsys) == (2, "error: beam must be at least 1, not 0\n")
 
 
