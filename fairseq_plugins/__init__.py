@@ -1,8 +1,9 @@
 """The fairseq plugin: ``fairseq-train --user-dir fairseq_plugins --arch one_layer_masked ...``."""
 
 from . import archs, distillation, one_layer_masked
-from .checkpoints import allow_fairseq_checkpoints
+from .checkpoints import allow_fairseq_checkpoints, guard_fairseq
 
 allow_fairseq_checkpoints()
+guard_fairseq()
 
 __all__ = ["allow_fairseq_checkpoints", "archs", "distillation", "one_layer_masked"]

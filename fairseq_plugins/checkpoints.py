@@ -1,19 +1,199 @@
-"""Let torch load fairseq's checkpoints safely."""
+"""fairseq's checkpoints, read as a stranger's: nothing in one is run, and it names nothing but what this project makes.
+
+torch loads them with ``weights_only``. But fairseq then builds the model that a checkpoint names, and some of its
+models evaluate strings of their options. So whatever reads a checkpoint, here or in fairseq's own commands, goes
+through ``check_checkpoint`` before fairseq sees it.
+"""
 
 from __future__ import annotations
 
 import argparse
+import math
+import pickle
+import struct
+from argparse import Namespace
+from collections.abc import Iterator
+from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from fairseq import checkpoint_utils
+from fairseq.models import ARCH_MODEL_NAME_REGISTRY
+from torch import Tensor
+
+from one_layer_lt.errors import UserError
+
+ARCHITECTURES = ("one_layer_masked", "transformer")  # and their named sizes
+TASKS = ("translation",)
+CRITERIONS = (
+    *("label_smoothed_cross_entropy", "label_smoothed_cross_entropy_with_rdrop", "cross_entropy"),
+    "distilled_cross_entropy",
+)
+# Options that fairseq's Transformer evaluates as Python.
+EVALUATED = ("adaptive_softmax_cutoff", "adaptive_input_cutoff")
+_FORMATS = {"b1": "?", "i4": "<i", "i8": "<q", "f4": "<f", "f8": "<d"}  # numpy's code of a type -> that of struct
+_PLAIN = (type(None), bool, int, float, str)
+
+
+class UntrustedCheckpoint(UserError):
+    """A checkpoint that names what this project does not make."""
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint's contents on the CPU, checked. Nothing that it holds is run.
+
+    Raises ``UserError`` where it is damaged or no checkpoint of fairseq, ``UntrustedCheckpoint`` as
+    ``check_checkpoint``, and ``OSError`` where there is nothing to read.
+    """
+    allow_fairseq_checkpoints()
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path} is damaged, or no fairseq checkpoint: {said}") from error
+    if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
+        raise UserError(f"{path} is no fairseq checkpoint: it holds no model")
+    if not all(isinstance(tensor, Tensor) for tensor in state["model"].values()):
+        raise UserError(f"{path} is no fairseq checkpoint: its model holds more than tensors")
+    check_checkpoint(state, path)
+    return {name: part if name == "cfg" else _with_arrays(part) for name, part in state.items()}
+
+
+def check_checkpoint(state: dict[str, Any], path: Any) -> None:
+    """Raises ``UntrustedCheckpoint`` unless model, task and criterion are of this project's, and all options plain."""
+
+    def refuse(what: str) -> None:
+        raise UntrustedCheckpoint(f"{path}: {what}: only checkpoints of translation models of this project are read")
+
+    if state.get("args") is not None:
+        refuse("it is of an older fairseq, with options of a form that may run code")
+    config = state.get("cfg")
+    if config is None:
+        return
+    if not isinstance(config, dict):
+        refuse("its settings are no dictionary")
+    for name, value in _flat(config, "cfg"):
+        if not isinstance(value, _PLAIN):
+            refuse(f"its setting {name} is a {type(value).__name__}")
+        if isinstance(value, str) and "${" in value:
+            refuse(f"its setting {name} is to be filled in by {value!r:.60}")
+    for part, known in (("task", TASKS), ("criterion", CRITERIONS)):
+        name = _get(config.get(part), "_name")
+        if name not in (None, *known):
+            refuse(f"its {part} is {name!r:.60}")
+    model = config.get("model")
+    for name in filter(None, (_get(model, "_name"), _get(model, "arch"))):
+        if not isinstance(name, str) or ARCH_MODEL_NAME_REGISTRY.get(name, name) not in ARCHITECTURES:
+            refuse(f"its architecture is {name!r:.60}")
+    for option in EVALUATED:
+        if _get(model, option) is not None:
+            refuse(f"its option {option} is {_get(model, option)!r:.60}, which fairseq would evaluate")
+
+
+def guard_fairseq() -> None:
+    """Let fairseq's own commands read no checkpoint that ``check_checkpoint`` refuses."""
+    load = checkpoint_utils.load_checkpoint_to_cpu
+    if getattr(load, "is_guarded", False):
+        return
+
+    @wraps(load)
+    def guarded(path: Any, *args: Any, **kwargs: Any) -> Any:
+        local = checkpoint_utils.PathManager.get_local_path(path)
+        check_checkpoint(torch.load(local, map_location="cpu", weights_only=True, mmap=True), path)
+        return _with_arrays(load(path, *args, **kwargs))
+
+    guarded.is_guarded = True  # type: ignore[attr-defined]
+    checkpoint_utils.load_checkpoint_to_cpu = guarded
 
 
 def allow_fairseq_checkpoints() -> None:
-    """Allow-list the few harmless types in fairseq's checkpoints, so that ``weights_only`` loading accepts them."""
-    if not hasattr(torch.serialization, "add_safe_globals"):  # torch < 2.4 does not restrict by default
-        return
-    reconstruct: Any = np.array(0).__reduce__()[0]
-    scalar: Any = np.float64(0).__reduce__()[0]
-    dtypes = {type(np.dtype(name)) for name in ("bool", "int32", "int64", "float32", "float64")}
-    torch.serialization.add_safe_globals([argparse.Namespace, reconstruct, scalar, np.ndarray, np.dtype, *dtypes])
+    """Allow-list what is in fairseq's checkpoints: its options, and stand-ins for numpy's, which would run as numpy."""
+    torch.serialization.add_safe_globals(
+        [
+            argparse.Namespace,
+            _Dtype,
+            *((_number, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+            *((_array, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
+            (_Array, "numpy.ndarray"),
+            (_Dtype, "numpy.dtype"),
+            *((_Dtype, f"numpy.dtypes.{kind}DType") for kind in ("Bool", "Int32", "Int64", "Float32", "Float64")),
+        ]
+    )
+
+
+class _Dtype:
+    """A stand-in for ``numpy.dtype``: the code of a type."""
+
+    def __init__(self, code: str = "", *_: Any) -> None:
+        self.code = code if isinstance(code, str) else ""
+
+    def __setstate__(self, state: Any) -> None: ...
+
+
+class _Array:
+    """A stand-in for an array, made from its bytes once their type and number are known to be right."""
+
+    made: npt.NDArray = np.zeros(0)
+
+    def __setstate__(self, state: Any) -> None:
+        try:
+            _, shape, dtype, fortran, content = state
+            kind, content = np.dtype(_FORMATS[dtype.code]), _bytes(content)
+            plain = all(type(size) is int and size >= 0 for size in shape)
+            if not plain or math.prod(shape) * kind.itemsize != len(content):
+                raise ValueError("its bytes are not of its shape")
+            self.made = np.frombuffer(content, kind).reshape(shape, order="F" if fortran else "C").copy()
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise pickle.UnpicklingError(f"an array that is none ({error})") from None
+
+
+def _array(*_: Any) -> _Array:
+    return _Array()
+
+
+def _number(dtype: _Dtype, content: bytes = b"") -> float:
+    """A numpy scalar as a number of Python's; of another type than those of ``struct`` it is refused."""
+    kind, raw = _FORMATS.get(getattr(dtype, "code", "")), _bytes(content)
+    if kind is None or len(raw) != struct.calcsize(kind):
+        raise pickle.UnpicklingError("a number of an unknown type")
+    value: float = struct.unpack(kind, raw)[0]
+    return value
+
+
+def _bytes(content: Any) -> bytes:
+    return content.encode("latin1") if isinstance(content, str) else bytes(content)
+
+
+def _with_arrays(value: Any) -> Any:
+    """``value``, of dictionaries and lists, with arrays in place of their stand-ins."""
+    if isinstance(value, _Array):
+        return value.made
+    if isinstance(value, dict):
+        for key, part in value.items():
+            value[key] = _with_arrays(part)
+    elif type(value) in (list, tuple):
+        return type(value)(map(_with_arrays, value))
+    return value
+
+
+def _flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """(name, value) of all that dictionaries, namespaces and lists hold."""
+    if isinstance(value, Namespace):
+        value = vars(value)
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _flat(part, f"{name}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _flat(part, name)
+    else:
+        yield name, value
+
+
+def _get(config: Any, name: str) -> Any:
+    return config.get(name) if isinstance(config, dict) else getattr(config, name, None)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from one_layer_lt import Projection, parametrization_of
+from one_layer_lt.errors import UserError
 from one_layer_lt.weights import EXISTING
+
+from .checkpoints import read_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -108,12 +110,9 @@ def _loaded(path: str) -> Mapping[str, Tensor]:
     if not Path(path).is_file():
         raise ValueError(f"--scores-from {path}: no such checkpoint")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
-        raise ValueError(f"--scores-from {path}: not a checkpoint of fairseq") from None
-    model = state.get("model") if isinstance(state, dict) else None
-    if not isinstance(model, dict) or not all(isinstance(tensor, Tensor) for tensor in model.values()):
-        raise ValueError(f"--scores-from {path}: not a checkpoint of fairseq")
+        model: dict[str, Tensor] = read_checkpoint(Path(path))["model"]
+    except UserError as error:
+        raise ValueError(f"--scores-from {error}") from None
     return model
 
 

@@ -116,9 +116,9 @@ class TestRefused:
         )
         for content in (b"", b"PK\x03\x04 not a checkpoint", b"\x80\x02cos\nsystem\nq\x00."):
             missing.write_bytes(content)
-            assert "not a checkpoint of fairseq" in refusal(capsys, data, *SIGNS, "--scores-from", str(missing))
+            assert "no fairseq checkpoint" in refusal(capsys, data, *SIGNS, "--scores-from", str(missing))
         torch.save({"model": {"encoder.embed_tokens.weight": 3}}, missing)
-        assert "not a checkpoint of fairseq" in refusal(capsys, data, *SIGNS, "--scores-from", str(missing))
+        assert "no fairseq checkpoint" in refusal(capsys, data, *SIGNS, "--scores-from", str(missing))
 
     def test_other_models(self, data: Path, twin: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert "its weights are masked or rounded" in refusal(capsys, data, *SIGNS, "--scores-from", str(checkpoint))
