@@ -26,6 +26,8 @@ from torch import Tensor
 
 from one_layer_lt.errors import UserError
 
+from .stop import stop
+
 ARCHITECTURES = ("one_layer_masked", "transformer")  # and their named sizes
 TASKS = ("translation",)
 CRITERIONS = (
@@ -109,6 +111,22 @@ def guard_fairseq() -> None:
 
     guarded.is_guarded = True  # type: ignore[attr-defined]
     checkpoint_utils.load_checkpoint_to_cpu = guarded
+    resume = checkpoint_utils.load_checkpoint
+
+    @wraps(resume)
+    def resumed(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return resume(*args, **kwargs)
+        except Exception as error:
+            # fairseq's trainer says of whatever it meets that the architectures do not match.
+            found: BaseException | None = error
+            while found is not None and not isinstance(found, UserError):
+                found = found.__context__
+            if found is None:
+                raise
+            stop("fairseq-train", found)
+
+    checkpoint_utils.load_checkpoint = resumed
 
 
 def allow_fairseq_checkpoints() -> None:

@@ -19,6 +19,8 @@ from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask
 from torch import nn
 
+from one_layer_lt.errors import UserError
+
 from .hidden import distance, layer_outputs
 from .output import contiguous_output_
 from .stop import stop
@@ -146,7 +148,7 @@ class DistilledCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
                     (model,), _ = load_model_ensemble([self.path], task=copy.copy(self.task))
             except OSError:
                 stop(NAME, f"--teacher {self.path}: no such checkpoint")
-            except RuntimeError as error:
+            except (RuntimeError, UserError) as error:
                 said = str(error).strip().splitlines()[-1].strip()
                 stop(NAME, f"--teacher {self.path}: not a model with the dictionaries of this data: {said}")
             contiguous_output_(model)

@@ -34,6 +34,20 @@ _OPTIONS = {
 }
 
 
+# Field -> all options that decide it.
+DECIDED_BY: dict[str, tuple[str, ...]] = {
+    **{field: (name,) for field, name in _OPTIONS.items()},
+    "keep": ("keep", "keep_per_kind"),
+    "rule": ("mask_rule", "rule_per_kind"),
+    "init": ("random_init", "attention_init"),
+    "options": ("mask_options",),
+    "share": ("share_weights", "share_masks"),
+    "random_weight": ("share_weights",),
+    "tiles": ("share_masks",),
+    "scale": ("weight_scale_per_kind", "query_key_scale"),
+}
+
+
 def mask_config(args: Namespace) -> MaskConfig:
     """The setting for all but attention and embeddings. Raises ``ValueError`` that names flag and value."""
     choices_of: dict[str, tuple[str, Collection[str]]] = {

@@ -22,9 +22,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from one_layer_lt import MaskConfig, cached_weights, fold_, mask_, project_, set_update_
 from one_layer_lt.precision import bf16_or_warn
+from one_layer_lt.provenance import OtherWeights
 from one_layer_lt.pruning import fold_pruned_, prunable_
 from one_layer_lt.rounding import fold_rounded_, round_weights_
 
+from .belonging import KEY as BELONGING
+from .belonging import DoesNotBelong, belonging, by_flag, check_belonging, check_logit_scale
 from .embeddings import check_embedding_files
 from .masking import check_kinds, configure, mask_config
 from .old_names import add_old_names
@@ -47,6 +50,7 @@ class OneLayerMaskedModel(TransformerModel):
 
     cpu_bf16 = False
     num_updates = 0
+    trained_on: torch.Tensor
 
     @classmethod
     def add_args(cls, parser: ArgumentParser) -> None:
@@ -64,6 +68,7 @@ class OneLayerMaskedModel(TransformerModel):
         except (ValueError, OSError) as error:
             stop(NAME, error)
         model: OneLayerMaskedModel = super().build_model(args, task)
+        model.trained_on = belonging(task)
         model.cpu_bf16 = args.cpu_bf16 and bf16_or_warn("--cpu-bf16")
         _scale_logits(model, args.logit_scale)
         if args.prunable:
@@ -95,6 +100,26 @@ class OneLayerMaskedModel(TransformerModel):
         args.encoder_embed_path = args.decoder_embed_path = None
         args.embeddings_in_checkpoint = True
         return model
+
+    def get_extra_state(self) -> torch.Tensor:
+        """What the state dict says of the data: uint8."""
+        return self.trained_on
+
+    def set_extra_state(self, state: torch.Tensor) -> None:
+        """Compare it with the data at hand."""
+        check_belonging(self.trained_on, state)
+
+    def load_state_dict(self, state_dict: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """As fairseq's. Raises ``DoesNotBelong`` where other masks, weights, logit scale or data were trained with."""
+        if BELONGING not in state_dict:
+            logger.warning("the checkpoint does not say what data it was trained on, as those of before")
+            state_dict = {**state_dict, BELONGING: self.trained_on}
+        try:
+            name, norm = last_norm(self)
+            check_logit_scale(norm, state_dict.get(f"{name}.weight"))
+            return super().load_state_dict(state_dict, *args, **kwargs)
+        except OtherWeights as error:
+            raise DoesNotBelong(by_flag(error)) from error
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """As fairseq's Transformer: (logits of shape (batch, length, vocabulary), extra)."""
@@ -139,12 +164,18 @@ def _mask_like_twin_(
     logger.info("--scores-from %s: cosines to its weights: %s", args.scores_from, report(found))
 
 
+def last_norm(model: TransformerModel) -> tuple[str, nn.LayerNorm]:
+    """The decoder's last layer norm, and its name."""
+    decoder = model.decoder
+    if decoder.layer_norm is not None:
+        return "decoder.layer_norm", decoder.layer_norm
+    return f"decoder.layers.{len(decoder.layers) - 1}.final_layer_norm", decoder.layers[-1].final_layer_norm
+
+
 def _scale_logits(model: TransformerModel, factor: float) -> None:
     """Without affine layer norms, masked random weights bound how sharp predictions can be."""
-    decoder = model.decoder
-    norm = decoder.layer_norm if decoder.layer_norm is not None else decoder.layers[-1].final_layer_norm
     with torch.no_grad():
-        norm.weight.mul_(factor)
+        last_norm(model)[1].weight.mul_(factor)
 
 
 def _trained_by_name(args: Namespace, model: nn.Module) -> list[str]:

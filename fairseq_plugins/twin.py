@@ -18,6 +18,8 @@ from one_layer_lt import Projection, parametrization_of
 from one_layer_lt.errors import UserError
 from one_layer_lt.weights import EXISTING
 
+from .belonging import KEY as BELONGING
+from .belonging import check_belonging
 from .checkpoints import read_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ def load_twin(path: str, model: nn.Module) -> Mapping[str, Tensor]:
     """
     state = _loaded(path)
     own = model.state_dict()
-    missing = [name for name in own if name not in state and not name.endswith(("version", "_float_tensor"))]
+    missing = [name for name in own if name not in state and not name.endswith((BELONGING, "version", "_float_tensor"))]
     if missing:
         what = (
             "its weights are masked or rounded"
@@ -51,8 +53,13 @@ def load_twin(path: str, model: nn.Module) -> Mapping[str, Tensor]:
             else "it has no " + missing[0]
         )
         raise ValueError(f"--scores-from {path}: not a dense model of this architecture: {what}")
+    if BELONGING in own and BELONGING in state:
+        try:
+            check_belonging(own.pop(BELONGING), state[BELONGING])
+        except ValueError as error:
+            raise ValueError(f"--scores-from {path}: {error}") from None
     for name, tensor in own.items():
-        if name in state and state[name].shape != tensor.shape:
+        if name in state and name != BELONGING and state[name].shape != tensor.shape:
             shapes = f"{list(state[name].shape)}, this model's {list(tensor.shape)}"
             raise ValueError(f"--scores-from {path}: its {name} is of shape {shapes}: give the twin's sizes and data")
     embeddings = [name for name in own if name.endswith(("embed_tokens.weight", "output_projection.weight"))]

@@ -43,7 +43,8 @@ def test_checkpoint_holds_scores_and_no_random_weights(corpus: Path, tmp_path: P
     model = load_state(checkpoint)["model"]
     frozen = set(model) - set(_scores(checkpoint))
     # Besides scores: zero biases, plain layer norms and fairseq's own marks.
-    assert all(name.endswith((".bias", "layer_norm.weight", "version", "_float_tensor")) for name in frozen)
+    said = ("trained_over", "_extra_state")  # what scores and model belong to
+    assert all(name.endswith((".bias", "layer_norm.weight", "version", "_float_tensor", *said)) for name in frozen)
     assert all(not model[name].any() for name in frozen if name.endswith("bias"))
     assert all((model[name] == 1).all() for name in frozen if name.endswith("layer_norm.weight"))
 

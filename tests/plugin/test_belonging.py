@@ -1,0 +1,117 @@
+"""Resuming, fine-tuning, translating and imitating across what does not belong together is refused by the flag."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fairseq import checkpoint_utils
+
+from fairseq_plugins.belonging import DoesNotBelong
+from fairseq_plugins.ticket import from_checkpoint
+from one_layer_lt import TicketError
+
+from .running import TICKET_RECIPE, build, load_model, load_state, train
+
+START = ["--logit-scale", "2"]
+TRAINED = "the checkpoint's scores were trained with"
+OTHERS: dict[str, tuple[list[str], str]] = {
+    "seed": (["--ticket-seed", "2"], f"--ticket-seed: {TRAINED} 1, and this model has 2"),
+    "rule": (["--mask-rule", "topk"], f"--mask-rule or --rule-per-kind: {TRAINED} edge_popup"),
+    "keep": (["--keep", "0.4"], f"--keep or --keep-per-kind: {TRAINED} 0.5, and this model has 0.4"),
+    "keep of a kind": (["--keep-per-kind", "fc1=0.4"], f"--keep or --keep-per-kind: {TRAINED} 0.5"),
+    "share": (["--share-weights", "none"], f"--share-weights or --share-masks: {TRAINED} layer"),
+    "share of masks": (["--share-masks", "heads"], "--share-masks: "),
+    "rescale": (["--mask-rescale", "row"], f"--mask-rescale: {TRAINED} none"),
+    "dropped": (["--frozen-dropped", "0.1"], f"--frozen-dropped: {TRAINED} 0.0"),
+    "attention": (["--attention-init", "same"], f"--random-init or --attention-init: {TRAINED} xavier_uniform"),
+    "scale": (["--weight-scale-per-kind", "fc1=2"], "--weight-scale-per-kind or --query-key-scale: "),
+    "init": (["--random-init", "kaiming_normal"], f"--random-init or --attention-init: {TRAINED} kaiming_uniform"),
+    "query and key": (["--query-key-scale", "2"], "--weight-scale-per-kind or --query-key-scale: "),
+    "logits": (["--logit-scale", "1"], "--logit-scale 1: the checkpoint was trained with 2"),
+}
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training that was stopped."""
+    return train(data, tmp_path_factory.mktemp("run"), *START, *TICKET_RECIPE, updates=4).parent
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_resuming_with_another_setting(
+    what: str, run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags, said = OTHERS[what]
+    shutil.copytree(run, tmp_path / "run")
+    before = (tmp_path / "run" / "checkpoint_last.pt").read_bytes()
+    with pytest.raises(SystemExit) as stopped:
+        train(data, tmp_path / "run", *START, *TICKET_RECIPE, *flags, updates=8)
+    assert stopped.value.code == 2
+    assert f"fairseq-train: error: {said}" in capsys.readouterr().err
+    assert (tmp_path / "run" / "checkpoint_last.pt").read_bytes() == before
+
+
+def test_fine_tuning_onto_other_weights(
+    run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = ["--finetune-from-model", str(run / "checkpoint_last.pt")]
+    train(data, tmp_path / "same", *START, *TICKET_RECIPE, *start, updates=2)
+    with pytest.raises(SystemExit):
+        train(data, tmp_path / "other", *START, *TICKET_RECIPE, *start, "--ticket-seed", "7", updates=2)
+    assert "--ticket-seed: the checkpoint's scores were trained with 1, and this model has 7" in capsys.readouterr().err
+
+
+@pytest.fixture(params=["reordered", "reversed"])
+def other_data(request: pytest.FixtureRequest, data: Path, tmp_path: Path) -> tuple[Path, str]:
+    """Data whose dictionaries are of the same size: with other entries, or the languages the other way round."""
+    folder = tmp_path / "other"
+    shutil.copytree(data, folder)
+    if request.param == "reordered":
+        for language in ("xx", "yy"):
+            path = folder / f"dict.{language}.txt"
+            path.write_text("".join(reversed(path.read_text().splitlines(keepends=True))))
+        return folder, "the source dictionary is not the one that the checkpoint was trained with"
+    for path in list(folder.glob("*.xx-yy.*")):
+        stem, _, rest = path.name.partition(".xx-yy.")
+        language, _, kind = rest.partition(".")
+        path.rename(folder / f"{stem}.yy-xx.{language}.{kind}")
+    return folder, "the source language is not the one that the checkpoint was trained with ('xx' there, 'yy' here)"
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_other_dictionaries_and_directions(
+    dense: bool, other_data: tuple[Path, str], data: Path, tmp_path: Path
+) -> None:
+    folder, said = other_data
+    flags = ["--dense"] if dense else []
+    checkpoint = train(data, tmp_path / "run", *flags, *TICKET_RECIPE, updates=1)
+    overrides: dict[str, Any] = {"data": str(folder), "source_lang": None, "target_lang": None}
+    with pytest.raises(DoesNotBelong) as refused:
+        checkpoint_utils.load_model_ensemble_and_task([str(checkpoint)], arg_overrides=overrides)
+    assert said in str(refused.value)
+    if not dense:
+        with pytest.raises(TicketError, match="is not the one that the checkpoint was trained with"):
+            from_checkpoint(checkpoint, folder)
+
+
+def test_a_twin_of_other_data(other_data: tuple[Path, str], data: Path, tmp_path: Path, capsys: Any) -> None:
+    folder, said = other_data
+    twin = train(data, tmp_path / "twin", "--dense", "--twin", *TICKET_RECIPE, updates=1)
+    with pytest.raises(SystemExit):
+        build(folder, "--scores-from", str(twin))
+    assert f"--scores-from {twin}: {said}" in capsys.readouterr().err
+
+
+def test_checkpoints_of_before_load_with_a_warning(run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    state = load_state(run / "checkpoint_last.pt")
+    state["model"] = {n: t for n, t in state["model"].items() if not n.endswith(("trained_over", "_extra_state"))}
+    torch.save(state, tmp_path / "old.pt")
+    with pytest.warns(UserWarning, match="do not say what they were trained over"):
+        old, new = load_model(tmp_path / "old.pt"), load_model(run / "checkpoint_last.pt")
+    assert "does not say what data it was trained on" in caplog.text
+    for name, tensor in new.state_dict().items():
+        assert torch.equal(old.state_dict()[name], tensor)
