@@ -179,10 +179,10 @@ def table() -> str:
             figures = [bits, f"{loss:.3f}", f"[{result['test']['bleu']['score']:.2f}](results/rules/{path.name})"]
         rows.append([f"`{name}`", row.formula, row.source, row.needs, *figures])
     about = (
-        f"All rows: Multi30k German-English, `one_layer_masked_small`, {UPDATES} updates of 4,096 tokens, one seed, learning "
-        "rate 0.001 unless the row needs another. So few updates show how fast a rule finds good masks, not how good masks "
-        "become. Bits a weight: the size of the ticket without dictionaries and tokenizer, over the number of weights. "
-        f"Valid loss: nats a token, without label smoothing. BLEU: `{signature}`."
+        f"All rows: Multi30k German-English, `one_layer_masked_small`, {UPDATES} updates of 4,096 tokens, one seed, "
+        "learning rate 0.001 unless the row needs another. So few updates show how fast a rule finds good masks, not "
+        "how good masks become. Bits a weight: the size of the ticket without dictionaries and tokenizer, over the "
+        f"number of weights. Valid loss: nats a token, without label smoothing. BLEU: `{signature}`."
     )
     return "\n".join([*markdown.table(COLUMNS, *rows), "", about])
 
