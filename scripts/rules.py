@@ -1,10 +1,10 @@
 """Compare the mask rules: the same model, the same number of updates, one seed, on Multi30k.
 
-    python scripts/rules.py                      # train, score and store what is missing; hours on two cores
+    python scripts/rules.py                      # train, score and store all rows that are missing; hours on two cores
     python scripts/rules.py bernoulli signed     # these rows alone
     python scripts/rules.py --table              # only rewrite the table in docs/rules.md
 
-Every row is a fairseq-train, which resumes where it was stopped. Prepare the corpus first: bash data_prep/multi30k.sh.
+A row that was stopped goes on where it stopped. The corpus must be prepared first: bash data_prep/multi30k.sh
 """
 
 from __future__ import annotations
@@ -207,8 +207,8 @@ def _call(arguments: list[str]) -> None:
 
 def main() -> None:
     parser = cli.Parser(prog="rules.py", description=__doc__)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of: {'; '.join(ROWS)} (all)")
-    parser.add_argument("--table", action="store_true", help="train nothing")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"what to train: {'; '.join(ROWS)} (all)")
+    parser.add_argument("--table", action="store_true", help="train nothing: only write the table")
     args = parser.parse_args()
     for name in args.rows:
         if name not in ROWS:

@@ -1,4 +1,4 @@
-"""Redraw the pages and the plots of all studies from what its runs gave.
+"""Write the pages and the plots of all studies, and the table of the README, from the results of their runs.
 
 python -m scripts.tables
 """
@@ -235,7 +235,7 @@ def by_size(points: Sequence[plots.Sized], best: float) -> Iterator[str]:
         rows.append((p.name, p.kind, f"{p.bytes / 1000:,.0f}", f"{p.bleu:.2f}", p.brevity, f"{p.bleu / best:.1%}"))
     yield from markdown.table(*rows)
     yield ""
-    yield "Models in 8 and 4 bits are dense ones whose weights were rounded after training."
+    yield "Models in 8 and 4 bits are dense models whose weights were rounded after training."
     yield ""
     yield (
         f"The smallest files that have at least {ENOUGH:.0%} of {best:.2f} BLEU, the best dense model's of "
@@ -263,7 +263,9 @@ def draw(study: Path, rows: Sequence[Row], folder: Path, more: Sequence[str] = (
 
 def main() -> None:
     logging.disable(logging.DEBUG)
-    cli.Parser(prog="scripts.tables", description="Redraw the pages of all studies.").parse_args()
+    cli.Parser(
+        prog="scripts.tables", description="Write the pages and plots of all studies from their results."
+    ).parse_args()
     main_study = STUDIES / "multi30k.toml"
     for study in sorted(STUDIES.glob("*.toml")):
         rows = rows_of(study)
