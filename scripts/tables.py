@@ -238,8 +238,8 @@ def by_size(points: Sequence[plots.Sized], best: float) -> Iterator[str]:
     yield "Models in 8 and 4 bits are dense models whose weights were rounded after training."
     yield ""
     yield (
-        f"The smallest files that have at least {ENOUGH:.0%} of {best:.2f} BLEU, the best dense model's of "
-        "[multi30k](multi30k.md):"
+        f"The smallest files with at least {ENOUGH:.0%} of {best:.2f} BLEU, which the best dense model of "
+        "[multi30k](multi30k.md) has:"
     )
     yield ""
     for kind in dict.fromkeys(point.kind for point in points):
