@@ -40,10 +40,10 @@ class DistilledCrossEntropyConfig(LabelSmoothedCrossEntropyCriterionConfig):
     )
     hidden_weight: float = field(
         default=0.0,
-        metadata={"help": "weight of the distance between this model's layers and the teacher's, of the same sizes"},
+        metadata={"help": "weight of the distance between this model's layers and the teacher's, which have its sizes"},
     )
     hidden_updates: int = field(
-        default=0, metadata={"help": "updates until which that distance counts (0: in all of them)"}
+        default=0, metadata={"help": "number of updates in which that distance counts (0: all)"}
     )
 
 

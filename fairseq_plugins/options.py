@@ -33,69 +33,85 @@ class MaskOptions(FairseqDataclass):
     """Options of the model ``one_layer_masked``, beside those of fairseq's Transformer."""
 
     keep: Optional[float] = _option(
-        None, "fraction of the weights of each tensor that are kept, in (0, 1]; 0.5 with rules that have one"
+        None,
+        "fraction of each tensor's weights that the mask keeps, in (0, 1]; default: 0.5 if the rule has such a ratio",
     )
     keep_per_kind: str = _option(
-        "", "another keep for some kinds of tensors, such as fc1=0.4,embed_tokens=0.6; kinds", KINDS
+        "", "another --keep for some kinds of tensors, such as fc1=0.4,embed_tokens=0.6; kinds", KINDS
     )
     mask_rule: str = _option("edge_popup", "how scores become a mask", RULES)
     rule_per_kind: str = _option(
         "",
-        "another rule for some kinds of tensors, with its default options, such as embed_tokens=signed; kinds",
+        "another rule, with its default options, for some kinds of tensors, such as embed_tokens=signed; kinds",
         KINDS,
     )
-    mask_options: str = _option("", "the rule's own options: NAME=VALUE,...; a list of numbers as 0.3/0.1")
-    mask_rescale: str = _option("none", "scale effective weights by all over kept weights of each", RESCALES)
-    frozen_dropped: float = _option(0.0, "fraction of each tensor's weights that is dropped for good, by seed")
-    frozen_locked: float = _option(0.0, "fraction of each tensor's weights that is kept for good, by seed")
+    mask_options: str = _option("", "options of the rule: NAME=VALUE,...; a list of numbers is written 0.3/0.1")
+    mask_rescale: str = _option(
+        "none", "multiply the effective weights of each tensor, row or column by all over kept weights of it", RESCALES
+    )
+    frozen_dropped: float = _option(
+        0.0, "fraction of each tensor's weights, chosen by the seed, that the mask never keeps"
+    )
+    frozen_locked: float = _option(
+        0.0, "fraction of each tensor's weights, chosen by the seed, that the mask always keeps"
+    )
     random_init: str = _option("kaiming_uniform", "distribution of the random weights", INITS)
     attention_init: str = _option(
         "paper",
-        "attention's random weights: by --random-init (same), or of a distribution, xavier_uniform with paper, with "
-        "gain 1/sqrt(2) for q, k, v and 1 for out",
+        "distribution of attention's random weights; paper: xavier_uniform with gain 1/sqrt(2) for q, k, v and 1 for "
+        "out; same: by --random-init; choices",
         ATTENTION_INITS,
     )
     weight_scale_per_kind: str = _option(
-        "", "factors on the random weights of some kinds of tensors, such as fc2=2,out_proj=2; kinds", KINDS
+        "", "factors by which the random weights of some kinds of tensors are multiplied, such as fc2=2; kinds", KINDS
     )
     query_key_scale: str = _option(
         "1",
-        "factor on the random weights of the query and key projections; auto: the fourth root of a head's width",
+        "factor by which the random query and key weights are multiplied; auto: the fourth root of a head's width",
     )
-    score_init: str = _option("standard", "what the scores start from", SCORE_INITS)
+    score_init: str = _option("standard", "values that the scores start from", SCORE_INITS)
     share_weights: str = _option(
         "layer",
-        "which modules use one random weight: a projection in all layers (layer), in both stacks too (stack), all "
-        "modules (vector), or none; choices",
+        "which modules use the same random weight; layer: the same projection in all layers of a stack; stack: in both "
+        "stacks; vector: all modules; choices",
         SHARE_WEIGHTS,
     )
     share_masks: str = _option(
-        "none", "what has one mask: all heads of an attention module, a projection in all layers, or both", SHARE_MASKS
+        "none",
+        "what uses the same mask: all heads of an attention module, the same projection in all layers",
+        SHARE_MASKS,
     )
-    ticket_seed: int = _option(1, "seed of the random weights and of the scores' start")
-    scale_fan: bool = _option(False, "count only kept weights as fan: random weights grow by 1/sqrt(keep)")
-    layer_norm: str = _option("plain", "layer norms: without affine parameters, or with trained ones", LAYER_NORMS)
-    logit_scale: float = _option(1.0, "factor on the logits: the constant, or start, of the last layer norm's weight")
+    ticket_seed: int = _option(1, "seed of the random weights and of the first scores")
+    scale_fan: bool = _option(
+        False, "multiply the random weights by 1/sqrt(keep), so that only kept weights count as fan"
+    )
+    layer_norm: str = _option(
+        "plain", "layer norms without affine parameters (plain), or with trained ones", LAYER_NORMS
+    )
+    logit_scale: float = _option(
+        1.0, "factor on the logits; it is the weight of the last layer norm, or its first value where that is trained"
+    )
     embeddings: str = _option(
         "masked",
-        "token embeddings: random under a mask, pre-trained and fixed, pre-trained under a mask (both from "
-        "--encoder-embed-path and --decoder-embed-path), or trained (with the output projection)",
+        "token embeddings; masked: random under a mask; pretrained: given and fixed; pretrained-masked: given, under a "
+        "mask; trained: trained, with the output projection. They are given by --encoder-embed-path and "
+        "--decoder-embed-path; choices",
         EMBEDDINGS,
     )
-    dense: bool = _option(False, "the baseline: train the weights of the same Transformer, without masks")
+    dense: bool = _option(False, "train the weights of the same Transformer, without masks: the baseline")
     twin: bool = _option(
-        False, "with --dense: plain layer norms and no biases, as in a ticket, for masks to start from (--scores-from)"
+        False, "with --dense: plain layer norms and no biases, so that masks can start from this model (--scores-from)"
     )
     scores_from: Optional[str] = _option(
         None,
-        "checkpoint of a dense model of the same sizes, best a --twin: masks start as like its weights as they can; "
-        "without --weight-scale-per-kind, random weights get the scale that suits",
+        "checkpoint of a dense model of the same sizes, best a --twin: the first masks imitate its weights; unless "
+        "--weight-scale-per-kind is given, the random weights are scaled to suit",
     )
-    prunable: bool = _option(False, "with --dense: weights under masks of ones, for scripts/prune.py to prune")
+    prunable: bool = _option(False, "with --dense: train weights that scripts/prune.py can prune (set by that script)")
     train_bits: Optional[int] = _option(
-        None, "with --dense: weights are rounded to so many bits (2 to 8) as they are used, for scripts/quantize.py"
+        None, "with --dense: round weights to this many bits (2 to 8) as they are used; see scripts/quantize.py"
     )
-    cpu_bf16: bool = _option(False, "on CPU that has bfloat16 instructions, train and validate in bfloat16 autocast")
+    cpu_bf16: bool = _option(False, "train and validate in bfloat16 autocast, on a CPU that has instructions for it")
 
 
 def cpu_flags() -> list[str]:

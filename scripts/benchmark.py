@@ -1,10 +1,10 @@
 """Measure what this project promises of speed, memory and size, in one run: a table, and the same as JSON.
 
-    python scripts/benchmark.py                              # all subjects; a few minutes
+    python scripts/benchmark.py                              # all subjects; about ten minutes
     python scripts/benchmark.py tickets --ticket runs/m30k-masked/m30k.ticket --data data-bin/multi30k.de-en
 
-Every figure but memory and the one in seconds is a ratio of medians, the two sides taken in turns: run it on a machine
-that does nothing else.
+Run it on a machine that does nothing else. Figures other than memory and seconds are ratios of median times, of two
+sides that are measured in turns.
 """
 
 from __future__ import annotations
@@ -42,10 +42,12 @@ SUBJECTS: dict[str, Callable[[argparse.Namespace], Iterable[Row]]] = {
 
 def main() -> None:
     parser = cli.Parser(prog="benchmark.py", description=__doc__)
-    parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"of {', '.join(SUBJECTS)} (all)")
-    parser.add_argument("--ticket", type=Path, help="a trained translator, for the speed of the engines")
-    parser.add_argument("--data", type=Path, help="its data folder")
-    parser.add_argument("--out", type=Path, default=RESULTS / "benchmark.json", help="the JSON")
+    parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"what to measure: {', '.join(SUBJECTS)} (all)")
+    parser.add_argument(
+        "--ticket", type=Path, help="ticket of a trained translator, for the speed of fairseq and CTranslate2"
+    )
+    parser.add_argument("--data", type=Path, help="the prepared data folder of that translator")
+    parser.add_argument("--out", type=Path, default=RESULTS / "benchmark.json", help="the JSON file to write")
     args = parser.parse_args()
     for subject in args.subjects:
         if subject not in SUBJECTS:

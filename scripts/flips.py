@@ -2,10 +2,13 @@
 
     python scripts/flips.py docs/results/flips/reference.json -- data-bin/multi30k.de-en --arch one_layer_masked ...
 
-What follows `--` are fairseq-train's arguments; nothing is saved but the JSON. Every tenth update is watched: the
-fraction of bits of each kind of tensor that it flips, the fraction that differs from ten updates before (less than ten
-times as many, for bits flip back), and the loss, in nats a token, before and after it on the batch that it was made for
-and on one of the validation set.
+What follows `--` are fairseq-train's arguments. The training is not saved: only the JSON is written. Every tenth update
+is watched. The JSON says for each of them
+
+    flips, moved       by kind of tensor: the fraction of bits that the update flips, and the fraction that differs from
+                       ten updates before (fewer than ten times as many, because bits flip back)
+    loss, gain         nats a token on the batch of the update: before it, and how much the update lowers it
+    held_loss, held_gain   the same on a batch of the validation set
 """
 
 from __future__ import annotations
@@ -136,7 +139,7 @@ class Watch:
 def main() -> None:
     arguments, passed = cli.split_passed()
     parser = cli.Parser(prog="flips.py", description=__doc__)
-    parser.add_argument("out", type=Path, help="the JSON")
+    parser.add_argument("out", type=Path, help="the JSON file to write")
     args = parser.parse_args(arguments)
     logging.disable(logging.INFO)
     seen = Watch(passed).run()

@@ -1,4 +1,4 @@
-"""Write the README's table of the model's options anew, from the options themselves.
+"""Write the tables of docs/options.md: the model's options and its named sizes.
 
 python -m scripts.options
 """
@@ -6,22 +6,34 @@ python -m scripts.options
 from __future__ import annotations
 
 from data_prep.lib import cli
-from fairseq_plugins.listing import listed, markdown
+from fairseq_plugins import listing
+from fairseq_plugins.archs import SIZES
+from scripts import markdown
 from scripts.results import put_table
 from scripts.score import ROOT
 
+PAGE = ROOT / "docs" / "options.md"
 COMMAND = "python -m scripts.options"
+COLUMNS = ("`--arch`", "width", "feed-forward width", "attention heads", "layers of encoder and decoder")
 
 
-def table() -> str:
-    """The model's own options, in Markdown."""
-    own, _ = listed()
-    return "\n".join(markdown(own))
+def tables() -> dict[str, str]:
+    """The page's tables in Markdown, by the command that marks the place of each."""
+    own, _ = listing.listed()
+    sizes = (
+        (f"`{name}`", width, f"{ffn:,}", heads, f"{layers}+{layers}")
+        for name, (width, ffn, heads, layers) in SIZES.items()
+    )
+    return {
+        COMMAND: "\n".join(listing.markdown(own)),
+        f"{COMMAND}, sizes": "\n".join(markdown.table(COLUMNS, *sizes)),
+    }
 
 
 def main() -> None:
     cli.Parser(prog="scripts.options", description=__doc__).parse_args()
-    put_table(ROOT / "README.md", COMMAND, table())
+    for command, table in tables().items():
+        put_table(PAGE, command, table)
 
 
 if __name__ == "__main__":

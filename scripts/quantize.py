@@ -3,13 +3,13 @@
     python scripts/quantize.py runs/dense/checkpoint_best.pt --bits 4 --out runs/dense/int4.pt
     python scripts/quantize.py runs/dense2/checkpoint_best.pt --out runs/dense2/int2.pt    # of --dense --train-bits 2
 
-Each row of a matrix gets a float16 scale, by which it is rounded with the least squared error, and whole numbers: the
-usual weight-only form. A model that was trained through the rounding gets just the weights that it was validated with.
-Numbers and scales are Huffman-coded as tickets are; all else is rounded to float16, and activations stay in float. The
-file written holds the rounded weights in float32, so that scripts/score.py translates with it.
+Each row of a matrix becomes whole numbers and a float16 scale, chosen for the least squared error: the usual
+weight-only form. A model trained with --train-bits gets the weights that it was validated with. The size that is
+reported counts the numbers and scales Huffman-coded, as in tickets, and all other tensors in float16. Activations stay
+in float. The file holds the rounded weights in float32, so that scripts/score.py can translate with it.
 
-Results with 4 and 8 bits that were kept before 2 and 3 bits could be asked for have scales by each row's largest value,
-and count scales as they are and all else in float32.
+Older results with 4 and 8 bits take each row's scale from its largest value. Their sizes count scales uncoded, and all
+other tensors in float32.
 """
 
 from __future__ import annotations
@@ -107,7 +107,9 @@ def _untied(tensors: dict[str, Tensor]) -> Iterable[Tensor]:
 def main() -> None:
     parser = cli.Parser(prog="quantize.py", description=__doc__)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--bits", type=int, choices=BITS, help="a weight (those of its training, or 8)")
+    parser.add_argument(
+        "--bits", type=int, choices=BITS, help="bits for each weight (those of its training, or else 8)"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the checkpoint to write")
     args = parser.parse_args()
     bits, bytes_ = quantize(args.checkpoint, args.bits, args.out)

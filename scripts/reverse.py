@@ -1,4 +1,4 @@
-"""The other direction of a prepared data folder: source and target swap; text, subwords and dictionaries stay.
+"""Make a data folder for the other direction: source and target swap; text, subwords and dictionaries stay.
 
 python scripts/reverse.py data-bin/multi30k.de-en --out data-bin/multi30k.en-de
 """

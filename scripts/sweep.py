@@ -3,14 +3,23 @@
     python scripts/sweep.py scripts/studies/ablation.toml --jobs 2       # hours; stop and start it as you like
     python scripts/sweep.py scripts/studies/ablation.toml "squared decay"    # this run alone
 
-A study is a TOML file: `data` (a prepared folder), `[flags]` of fairseq-train for all runs, and `[runs]`, each a name
-and the flags that it changes. Beside them, for the study or for one run: `seeds`, `splits` to translate (valid),
-`beam`, `lenpen` (of several, the one of highest BLEU on valid), `last`, the number of checkpoints to average instead of
-taking the best, `bits`, to translate with a dense model's weights rounded to so many, too, and `gpus` (1). A run with
-the flag `train-bits` is translated with its weights rounded to those, and its size is that of this file. Runs resume
-where they were stopped; what they gave is docs/results/STUDY/RUN-sSEED.json, and `python -m scripts.tables` makes
-tables of it. Of a study outside of scripts/studies it is results/STUDY/RUN-sSEED.json beside the study, with a page of
-tables, results/STUDY.md; --out FOLDER takes the place of results. A run that fails is named, and the others go on.
+A study is a TOML file: `data` (a prepared data folder), `[flags]` (fairseq-train's, for all runs) and `[runs]` (each a
+name and the flags that it changes). These settings can be given for the study or for one run:
+
+    seeds     one training for each
+    splits    what to translate (valid)
+    beam      width of the beam search
+    lenpen    length penalties; the one of highest BLEU on valid is used
+    last      number of checkpoints to average; without it the best checkpoint is taken
+    bits      translate also with the weights of a dense model rounded to this many bits
+    gpus      number of GPUs (1)
+
+A run with the flag `train-bits` is translated with its weights rounded to these bits; its size is that of the rounded
+model.
+
+A run that was stopped goes on where it stopped. A run that fails is named, and the others go on. Results are written to
+docs/results/STUDY/RUN-sSEED.json, and `python -m scripts.tables` makes the pages. The results of a study outside
+scripts/studies are written to results/ beside the study, or to --out FOLDER, with a page STUDY.md.
 """
 
 from __future__ import annotations
@@ -180,11 +189,13 @@ def _rounded(checkpoint: Path, bits: int) -> tuple[Path, dict[str, int]]:
 
 def main() -> None:
     parser = cli.Parser(prog="sweep.py", description=__doc__)
-    parser.add_argument("study", type=Path, help="a TOML file")
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="of the study, or a seed of one, NAME-sSEED (all)")
+    parser.add_argument("study", type=Path, help="the TOML file of the study")
+    parser.add_argument(
+        "runs", nargs="*", metavar="RUN", help="a run of the study, or one of its seeds, NAME-sSEED (all)"
+    )
     parser.add_argument("--jobs", type=count, default=1, metavar="N", help="how many to train at a time (1)")
     parser.add_argument(
-        "--again", action="store_true", help="train even those whose results are kept, for their models"
+        "--again", action="store_true", help="train also the runs whose results are kept, because their models are not"
     )
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="where results go (docs/results, or beside the study)"

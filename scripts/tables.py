@@ -1,4 +1,4 @@
-"""Redraw the pages and the plots of all studies from what its runs gave.
+"""Write the pages and the plots of all studies, and the table of the README, from the results of their runs.
 
 python -m scripts.tables
 """
@@ -15,16 +15,17 @@ from typing import Any, Optional
 
 from data_prep.lib import cli
 from scripts import markdown, plots
+from scripts.captions import SHARE, caption
 from scripts.results import RESULTS, put_table
 from scripts.score import ROOT
 from scripts.study import STUDIES, Run, read_study, title_of
 
 COLUMNS = (
     *("run", "updates", "seeds", "results", "valid perplexity", "valid BLEU", "valid brevity penalty", "effect"),
-    *("length penalty", "test BLEU", "95% interval", "test brevity penalty", "of dense"),
-    *("tokenised BLEU", "tokenised brevity penalty", "chrF", "exact", "file, kB", "minutes"),
+    *("length penalty", "test BLEU", "95% interval", "test brevity penalty", SHARE),
+    *("tokenised BLEU", "tokenised brevity penalty", "chrF", "exact matches", "file, kB", "minutes"),
 )
-MAIN = ("run", "seeds", "test BLEU", "95% interval", "test brevity penalty", "of dense", "file, kB")
+MAIN = ("run", "seeds", "test BLEU", "95% interval", "test brevity penalty", SHARE, "file, kB")
 """The columns that the README shows of the main study."""
 ENOUGH = 0.9
 """Of the dense model's BLEU, for the smallest files."""
@@ -152,10 +153,18 @@ def cells(study: str, row: Row, base: Optional[Row], dense: Optional[Row]) -> li
     ]
 
 
-def table(lines: Sequence[Sequence[str]], shown: Collection[str] = COLUMNS) -> Iterator[str]:
-    """Lines of ``cells`` in Markdown: of the columns that are to be shown, those that have something in them."""
+def table(lines: Sequence[Sequence[str]], rows: Sequence[Row], shown: Collection[str] = COLUMNS) -> Iterator[str]:
+    """The ``cells`` of some rows in Markdown, and what they mean: of the columns to be shown, those that have any."""
     used = [number for number, name in enumerate(COLUMNS) if name in shown and any(line[number] for line in lines)]
-    return markdown.table(*([line[number] for number in used] for line in (COLUMNS, *lines)))
+    yield from markdown.table(*([line[number] for number in used] for line in (COLUMNS, *lines)))
+    yield ""
+    signatures = dict.fromkeys(
+        first["valid"]["bleu"]["signature"] for row in rows if (first := row.first()) is not None
+    )
+    dense = best_dense(rows)
+    has_spread = any("±" in line[number] for line in lines for number in used)
+    names = [COLUMNS[number] for number in used]
+    yield caption(names, signatures, rows[0].run.beam, dense.run.name if dense else "", has_spread)
 
 
 def base_of(study: Path, rows: Sequence[Row]) -> Optional[Row]:
@@ -175,30 +184,13 @@ def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
     whole, by = study.resolve(), "`python -m scripts.tables`"
     shown = whole.relative_to(ROOT) if whole.is_relative_to(ROOT) else study
     if rows[0].run.results not in (None, RESULTS):
-        by = "the same"
-    yield f"Trained by `python scripts/sweep.py {shown}`, written by {by}."
+        by = "the same command"
+    yield f"The runs were trained by `python scripts/sweep.py {shown}`. This page was written by {by}."
     yield ""
     base = base_of(study, rows)
     dense = best_dense(rows)
     lines = [cells(study.stem, row, base, dense) for row in rows]
-    yield from table(lines)
-    yield ""
-    firsts = [first for row in rows if (first := row.first()) is not None]
-    signatures = dict.fromkeys(first["valid"]["bleu"]["signature"] for first in firsts)
-    note = (
-        f"`{'`, `'.join(signatures)}`, beam {rows[0].run.beam}. Perplexity is that of the best epoch; a file is a "
-        "ticket, or a dense model in float32, without dictionaries and tokenizer; minutes are of training."
-    )
-    if dense is not None and any(line[COLUMNS.index("of dense")] for line in lines):
-        note += f" Shares are of the test BLEU of {dense.run.name!r}, the best dense model on validation."
-    if any("±" in cell for line in lines for cell in line):
-        note += " Of several seeds a figure is the mean, ± their standard deviation."
-    if any(row.interval() for row in rows):
-        note += (
-            " Intervals are sacrebleu's, over resamples of the test set's sentences; of several seeds, from the mean"
-        )
-        note += " of their lower ends to that of the upper ones."
-    yield note
+    yield from table(lines, rows)
     yield ""
     yield f"![{'effects' if has_effects_drawn(rows, base) else 'validation perplexity'}]({study.stem}.png)"
     yield ""
@@ -208,7 +200,7 @@ def main_table(study: Path, rows: Sequence[Row]) -> str:
     """What the README shows of the main study: the rows that were tested."""
     dense = best_dense(rows)
     lines = [cells(study.stem, row, None, dense) for row in rows if row.bleu("test")]
-    return "\n".join(table(lines, MAIN))
+    return "\n".join(table(lines, rows, MAIN))
 
 
 def curves_of(rows: Sequence[Row]) -> dict[str, list[list[float]]]:
@@ -238,12 +230,17 @@ def sized(rows: Sequence[Row]) -> Iterator[plots.Sized]:
 
 def by_size(points: Sequence[plots.Sized], best: float) -> Iterator[str]:
     """A table of files, and the smallest of each kind that reach a share of the best dense model's test BLEU."""
-    rows = [("file", "kind", "kB", "test BLEU", "test brevity penalty", f"of {best:.2f}")]
+    rows = [("file", "kind", "kB", "test BLEU", "test brevity penalty", f"share of {best:.2f} BLEU")]
     for p in sorted(points, key=lambda point: point.bytes):
         rows.append((p.name, p.kind, f"{p.bytes / 1000:,.0f}", f"{p.bleu:.2f}", p.brevity, f"{p.bleu / best:.1%}"))
     yield from markdown.table(*rows)
     yield ""
-    yield f"The smallest that reach {ENOUGH:.0%} of the best dense model of [multi30k](multi30k.md), {best:.2f} BLEU:"
+    yield "Models in 8 and 4 bits are dense models whose weights were rounded after training."
+    yield ""
+    yield (
+        f"The smallest files with at least {ENOUGH:.0%} of {best:.2f} BLEU, which the best dense model of "
+        "[multi30k](multi30k.md) has:"
+    )
     yield ""
     for kind in dict.fromkeys(point.kind for point in points):
         good = [point for point in points if point.kind == kind and point.bleu >= ENOUGH * best]
@@ -266,7 +263,9 @@ def draw(study: Path, rows: Sequence[Row], folder: Path, more: Sequence[str] = (
 
 def main() -> None:
     logging.disable(logging.DEBUG)
-    cli.Parser(prog="scripts.tables", description="Redraw the pages of all studies.").parse_args()
+    cli.Parser(
+        prog="scripts.tables", description="Write the pages and plots of all studies from their results."
+    ).parse_args()
     main_study = STUDIES / "multi30k.toml"
     for study in sorted(STUDIES.glob("*.toml")):
         rows = rows_of(study)

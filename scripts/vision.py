@@ -1,9 +1,9 @@
-"""Train the networks of docs/vision.md's table, and write it.
+"""Train the networks of the table in docs/vision.md, and write the table.
 
     python scripts/vision.py digits mnist-lenet --mnist FOLDER --cifar10 FOLDER_OR_ARCHIVE
     python scripts/vision.py --table             # only rewrite the table
 
-Every row resumes where it was stopped.
+A row that was stopped goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,17 @@ from scripts.score import ROOT, commit, machine
 
 PAGE = ROOT / "docs" / "vision.md"
 COMMAND = "python scripts/vision.py"
-COLUMNS = ("run", "network", "rule", "keep", "epochs", "test accuracy", "file", "dense float32", "published")
+COLUMNS = (
+    "run",
+    "network",
+    "rule",
+    "keep",
+    "epochs",
+    "test accuracy",
+    "ticket",
+    "dense float32",
+    "published accuracy, %",
+)
 
 
 @dataclass(frozen=True)
@@ -43,14 +53,16 @@ _SHORT = {"epochs": 15, "bf16": True}  # the best rate of three, after two epoch
 ROWS: dict[str, Row] = {
     "digits": Row("digits"),
     "digits-dense": Row("digits", {"dense": True}),
-    "mnist-lenet": Row("mnist-lenet", {}, "about 98 with rescaling ([Zhou 2019](https://arxiv.org/abs/1905.01067))"),
+    "mnist-lenet": Row(
+        "mnist-lenet", {}, "about 98, with rescaled weights ([Zhou 2019](https://arxiv.org/abs/1905.01067))"
+    ),
     "mnist-lenet-dense": Row("mnist-lenet", {"dense": True, "lr": 0.001}),
     "mnist-conv2": Row("mnist-conv2"),
     "mnist-conv2-dense": Row("mnist-conv2", {"dense": True, "lr": 0.02}),
     "cifar10-conv4": Row(
         "cifar10-conv4",
         {**_SHORT, "lr": 0.2},
-        "86 to 88, 100 epochs ([Ramanujan 2019](https://arxiv.org/abs/1911.13299))",
+        "86 to 88, after 100 epochs ([Ramanujan 2019](https://arxiv.org/abs/1911.13299))",
     ),
     "cifar10-conv4-dense": Row("cifar10-conv4", {**_SHORT, "lr": 0.03, "dense": True}),
 }
@@ -96,7 +108,9 @@ def table() -> str:
         dense = f"{4 * result['weights'] / 1000:,.0f} kB"
         run = [f"[{name}](results/vision/{name}.json)", settings["model"], rule, keep, last["epoch"]]
         rows.append([*run, f"{100 * last['accuracy']:.2f}%", stored, dense, row.published])
-    return "\n".join([*markdown.table(COLUMNS, *rows), "", "Test accuracy after the last epoch; one seed each."])
+    return "\n".join(
+        [*markdown.table(COLUMNS, *rows), "", "Test accuracy is that after the last epoch, with one seed."]
+    )
 
 
 def draw() -> None:
@@ -119,10 +133,12 @@ def draw() -> None:
 
 def main() -> None:
     parser = cli.Parser(prog="vision.py", description=__doc__)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of: {', '.join(ROWS)} (all)")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"what to train: {', '.join(ROWS)} (all)")
     parser.add_argument("--mnist", type=Path, help="folder of MNIST's IDX files")
-    parser.add_argument("--cifar10", type=Path, help="CIFAR-10: binary folder or archive, or an archive *imagefolder*")
-    parser.add_argument("--table", action="store_true", help="train nothing")
+    parser.add_argument(
+        "--cifar10", type=Path, help="CIFAR-10: its folder or archive; or an archive of pictures, named *imagefolder*"
+    )
+    parser.add_argument("--table", action="store_true", help="train nothing: only write the table and the plot")
     args = parser.parse_args()
     for name in args.rows:
         if name not in ROWS:

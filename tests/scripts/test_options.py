@@ -1,4 +1,4 @@
-"""scripts/options.py: the README's table is what the options give."""
+"""scripts/options.py: docs/options.md has the options and the sizes as they are."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from dataclasses import fields
 from fairseq_plugins.listing import listed
 from fairseq_plugins.options import MaskOptions
 from scripts import options
-from scripts.score import ROOT
 
 
-def test_the_readme_lists_the_options_as_they_are() -> None:
-    _, found, rest = (ROOT / "README.md").read_text().partition(f"<!-- table: {options.COMMAND} -->\n")
-    assert found
-    table, _, _ = rest.partition("\n<!-- end of table -->")
-    assert table == options.table(), f"run: {options.COMMAND}"
+def test_the_page_lists_options_and_sizes_as_they_are() -> None:
+    page = options.PAGE.read_text()
+    for command, table in options.tables().items():
+        assert f"<!-- table: {command} -->\n{table}\n<!-- end of table -->" in page, f"run: {options.COMMAND}"
+
+
+def test_a_size_is_what_its_arch_builds() -> None:
+    sizes = options.tables()[f"{options.COMMAND}, sizes"]
+    assert "| `one_layer_masked_small` | 256 | 1,024 | 4 | 3+3 |" in sizes.splitlines()
 
 
 def test_every_option_is_listed_once_and_explained() -> None:

@@ -115,7 +115,7 @@ def test_a_study_of_ones_own_has_its_tables_beside_its_results(
     assert capsys.readouterr().out.splitlines()[-1] == f"tables: {folder / 'toys.md'}"
     page = (folder / "toys.md").read_text()
     assert "| dense | 400 | 2 | [1](toys/dense-s1.json) [2](toys/dense-s2.json) |" in page
-    assert f"Trained by `python scripts/sweep.py {toys}`" in page
+    assert f"The runs were trained by `python scripts/sweep.py {toys}`" in page
     assert (folder / "toys" / "dense-s2.json").is_file()
     assert (folder / "toys.png").is_file()
     assert set(results.RESULTS.rglob("*")) == before
