@@ -24,7 +24,7 @@ TEST = [
     "import-linter",
     "mypy",
     "pytest",
-    "pytest-examples",
+    "mktestdocs",
     "pytest-xdist",
     "ruff",
     TRITON,
