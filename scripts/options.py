@@ -5,10 +5,10 @@ python -m scripts.options
 
 from __future__ import annotations
 
-from data_prep.lib import cli
 from fairseq_plugins.listing import listed, markdown
-from scripts.results import put_table
-from scripts.score import ROOT
+from one_layer_lt import terminal
+from one_layer_lt.cli.parser import Parser
+from scripts.results import ROOT, put_table
 
 COMMAND = "python -m scripts.options"
 
@@ -20,9 +20,9 @@ def table() -> str:
 
 
 def main() -> None:
-    cli.Parser(prog="scripts.options", description=__doc__).parse_args()
+    Parser(prog="scripts.options", description=__doc__).parse_args()
     put_table(ROOT / "README.md", COMMAND, table())
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    terminal.run(main)

@@ -6,7 +6,7 @@
 Each row of a matrix gets a float16 scale, by which it is rounded with the least squared error, and whole numbers: the
 usual weight-only form. A model that was trained through the rounding gets just the weights that it was validated with.
 Numbers and scales are Huffman-coded as tickets are; all else is rounded to float16, and activations stay in float. The
-file written holds the rounded weights in float32, so that scripts/score.py translates with it.
+file written holds the rounded weights in float32, so that `one-layer-lt score` translates with it.
 
 Results with 4 and 8 bits that were kept before 2 and 3 bits could be asked for have scales by each row's largest value,
 and count scales as they are and all else in float32.
@@ -22,11 +22,12 @@ from typing import Any, Optional
 import torch
 from torch import Tensor
 
-from data_prep.lib import cli
+from fairseq_plugins.checkpoints import load, save
+from one_layer_lt import terminal
+from one_layer_lt.cli.parser import Parser
 from one_layer_lt.errors import UserError
 from one_layer_lt.rounding import BITS, ScaleOf, best_scale, integers, largest, mean_scale, rounded
 from one_layer_lt.ticket.planes import compress
-from scripts.average import load, save
 
 FLOAT = 32
 ORIGINAL = ".parametrizations.weight.original"
@@ -105,7 +106,7 @@ def _untied(tensors: dict[str, Tensor]) -> Iterable[Tensor]:
 
 
 def main() -> None:
-    parser = cli.Parser(prog="quantize.py", description=__doc__)
+    parser = Parser(prog="quantize.py", description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--bits", type=int, choices=BITS, help="a weight (those of its training, or 8)")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the checkpoint to write")
@@ -115,4 +116,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    terminal.run(main)

@@ -7,7 +7,7 @@ from dataclasses import fields
 from fairseq_plugins.listing import listed
 from fairseq_plugins.options import MaskOptions
 from scripts import options
-from scripts.score import ROOT
+from scripts.results import ROOT
 
 
 def test_the_readme_lists_the_options_as_they_are() -> None:

@@ -1,6 +1,6 @@
 """Iterative magnitude pruning with rewinding: a ticket that was trained, to stand beside a hidden one.
 
-    python scripts/prune.py --rounds 5 --rate 0.2 --rewind 100 --save-dir runs/imp -- data-bin/multi30k.de-en \\
+    one-layer-lt prune --rounds 5 --rate 0.2 --rewind 100 -o runs/imp -- data-bin/multi30k.de-en \\
         --user-dir fairseq_plugins --arch one_layer_masked_small --update-epoch-batch-itr True ...
 
 What follows the lone `--` goes to fairseq-train as it is. Round 0 trains the dense Transformer. Each of the ROUNDS
@@ -9,9 +9,9 @@ others back to what they were after update REWIND of round 0 (with optimizer, da
 the end. Without --update-epoch-batch-itr True, they see other batches than round 0 did where REWIND is beyond the first
 epoch.
 
-    SAVE_DIR/round0, round1, ...   checkpoints, for scripts/score.py and fairseq's commands, and train.log
-    SAVE_DIR/rewind.pt             the state after update REWIND
-    SAVE_DIR/rounds.json           of each round: fraction of the weights kept, best validation loss, updates
+    OUT/round0, round1, ...   checkpoints, for `one-layer-lt score` and fairseq's commands, and train.log
+    OUT/rewind.pt             the state after update REWIND
+    OUT/rounds.json           of each round: fraction of the weights kept, best validation loss, updates
 
 The same command again goes on where it stopped, and with more --rounds adds some.
 
@@ -34,47 +34,47 @@ import torch
 from fairseq.checkpoint_utils import load_model_ensemble_and_task
 from torch import nn
 
-from data_prep.lib import cli
+from one_layer_lt.cli.parser import Parser, add_out, count
 from one_layer_lt.errors import UserError
-from one_layer_lt.files import whole
+from one_layer_lt.files import whole, write_json
 from one_layer_lt.pruning import SCOPES, count_kept, prune_
-from scripts.average import count, load
-from scripts.results import keep
 
-# Given to fairseq-train by this script, or against its purpose: rounds are resumed, and rewound with their optimizer.
+from ..checkpoints import load
+
+# Given to fairseq-train here, or against its purpose: rounds are resumed, and rewound with their optimizer.
 REFUSED = ["--save-dir", "--log-file", "--restore-file", "--dense", "--prunable"]
 REFUSED += ["--no-save", "--no-last-checkpoints", "--no-save-optimizer-state"]
 REFUSED += ["--reset-optimizer", "--reset-lr-scheduler", "--reset-meters", "--reset-dataloader"]
 LAST = "checkpoint_last.pt"
 MASK = ".parametrizations.weight.0.mask"
 # fairseq's command first: it sets up logging where nothing else has.
-KEEPING = "import fairseq_cli.train; from scripts.prune import main_keeping; main_keeping()"
+KEEPING = "import fairseq_cli.train; from fairseq_plugins.commands.prune import main_keeping; main_keeping()"
 
 
 def prune(
-    save_dir: Path, arguments: Sequence[str], *, rounds: int, rate: float, rewind: int, scope: str = "global"
+    out: Path, arguments: Sequence[str], *, rounds: int, rate: float, rewind: int, scope: str = "global"
 ) -> Iterator[dict[str, Any]]:
     """Train round 0 and ``rounds`` pruned ones, or what is still to be done of them; yields how each ended.
 
     arguments: fairseq-train's. Raises ``UserError`` where a training fails, round 0 does not go beyond ``rewind``, or
-    ``save_dir`` was begun with other settings.
+    ``out`` was begun with other settings.
     """
-    save_dir.mkdir(parents=True, exist_ok=True)
-    _check_begun(save_dir / "prune.json", {"rate": rate, "rewind": rewind, "scope": scope})
-    kept_state = save_dir / "rewind.pt"
+    out.mkdir(parents=True, exist_ok=True)
+    _check_begun(out / "prune.json", {"rate": rate, "rewind": rewind, "scope": scope})
+    kept_state = out / "rewind.pt"
     results: list[dict[str, Any]] = []
     for number in range(rounds + 1):
-        folder = save_dir / f"round{number}"
+        folder = out / f"round{number}"
         done = folder / "round.json"
         if not done.is_file():
             if number:
                 if (ended := results[0]["updates"]) <= rewind:
                     raise UserError(f"--rewind {rewind}: round 0 ended at update {ended}; it must go beyond")
-                start_round(folder, save_dir / f"round{number - 1}", kept_state, (1 - rate) ** number, scope)
+                start_round(folder, out / f"round{number - 1}", kept_state, (1 - rate) ** number, scope)
             train_round(folder, arguments, None if number else (rewind, kept_state))
-            keep(done, {"round": number, **outcome(folder / LAST)})
+            write_json(done, {"round": number, **outcome(folder / LAST)})
         results.append(_read_json(done))
-        keep(save_dir / "rounds.json", results)
+        write_json(out / "rounds.json", results)
         yield results[-1]
 
 
@@ -196,13 +196,11 @@ def _is_over(state: dict[str, Any]) -> bool:
 def _check_begun(path: Path, settings: dict[str, Any]) -> None:
     """Rounds of different settings must not be mixed."""
     if not path.is_file():
-        keep(path, settings)
+        write_json(path, settings)
     begun = _read_json(path)
     for name, value in settings.items():
         if begun.get(name) != value:
-            raise UserError(
-                f"--{name} {value}: {path.parent} was begun with {begun.get(name)}; choose another --save-dir"
-            )
+            raise UserError(f"--{name} {value}: {path.parent} was begun with {begun.get(name)}; choose another --out")
 
 
 def _read_json(path: Path) -> Any:
@@ -227,27 +225,26 @@ def _interrupt(number: int, frame: Optional[FrameType]) -> None:
     raise KeyboardInterrupt
 
 
-def main() -> None:
-    arguments, passed = cli.split_passed()
-    parser = cli.Parser(prog="prune.py", description=__doc__)
+def add_arguments(parser: Parser) -> None:
+    parser.passes, parser.renamed = True, {"--save-dir": "--out"}
     parser.add_argument("--rounds", type=count, required=True, metavar="N", help="how often to prune and train again")
     parser.add_argument("--rate", type=_rate, default=0.2, metavar="X", help="fraction pruned in each round (0.2)")
     parser.add_argument("--rewind", type=count, required=True, metavar="N", help="update to go back to, at least 1")
     parser.add_argument("--scope", choices=SCOPES, default="global", help="rank all weights, or each tensor's (global)")
-    parser.add_argument("--save-dir", type=Path, required=True, metavar="FOLDER", help="where all rounds are kept")
-    args = parser.parse_args(arguments)
+    add_out(parser, "where all rounds are kept", "FOLDER")
+
+
+def run(args: argparse.Namespace) -> None:
+    settings = vars(args)
+    passed = settings.pop("passed")
     if not passed:
-        parser.error("put fairseq-train's arguments after a lone --")
+        raise UserError("put fairseq-train's arguments after a lone --")
     for argument in passed:
         flag = argument.split("=")[0]
         if flag in REFUSED:
-            parser.error(f"{flag}: not for the fairseq-train of this script; leave it out")
+            raise UserError(f"{flag}: not for the fairseq-train of this command; leave it out")
     for asking in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(asking) is not signal.SIG_IGN:  # as nohup wants it
             signal.signal(asking, _interrupt)
-    for result in prune(arguments=passed, **vars(args)):
+    for result in prune(arguments=passed, **settings):
         print(summary(result), flush=True)
-
-
-if __name__ == "__main__":
-    cli.run(main)

@@ -1,25 +1,26 @@
 """Sequence-level distillation: a data folder whose training text has models' translations beside the corpus.
 
-    python scripts/distil.py runs/dense/checkpoint_best.pt --data data-bin/multi30k.de-en \\
-        --out data-bin/multi30k-distilled.de-en
-    python scripts/distil.py runs/dense-s1 runs/dense-s2 --backward runs/dense-en-de --data data-bin/multi30k.de-en \\
-        --out data-bin/multi30k-diverse.de-en
+    one-layer-lt distil runs/dense/checkpoint_best.pt --data data-bin/multi30k.de-en \\
+        -o data-bin/multi30k-distilled.de-en
+    one-layer-lt distil runs/dense-s1 runs/dense-s2 --backward runs/dense-en-de --data data-bin/multi30k.de-en \\
+        -o data-bin/multi30k-diverse.de-en
 
 What a model says is more regular than what people wrote, and easier to learn (Kim & Rush 2016, arXiv 1606.07947). Each
 source sentence is kept twice, with the target that it had and with the teacher's; validation and test stay as they are.
 
 With several teachers, each adds its translations. --backward names a model of the other direction, trained on what
-scripts/reverse.py makes: it translates the targets back, which adds sources (Nguyen et al. 2020, data diversification,
-arXiv 1911.01986). Several models leave out a pair that is there already; one teacher alone adds all its pairs.
+`one-layer-lt reverse` makes: it translates the targets back, which adds sources (Nguyen et al. 2020, data
+diversification, arXiv 1911.01986). Several models leave out a pair that is there already; one teacher alone adds all
+its pairs.
 Of data made with --samples, the text is translated once, and what is added is sampled as often as the rest.
 """
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
@@ -27,16 +28,18 @@ from pathlib import Path
 
 from fairseq.data.data_utils import infer_language_pair
 
-from data_prep.lib import cli
 from data_prep.lib.binary import add_samples, dictionary, read_train, write_train
 from data_prep.lib.pipeline import workplace
+from one_layer_lt.cli.parser import add_beam, add_data, add_out
 from one_layer_lt.errors import UserError
 from one_layer_lt.files import sha256
 from one_layer_lt.text.manifest import Manifest, Settings, checksums
 from one_layer_lt.text.subwords import joined
-from scripts.average import count, load
-from scripts.reverse import reversed_copy, swapped
-from scripts.score import ROOT, find_checkpoint, translate
+
+from ..checkpoints import load
+from ..generate import command, translate
+from .reverse import reversed_copy, swapped
+from .score import find_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +68,8 @@ def distil(teachers: Sequence[Path], data: Path, out: Path, beam: int, backward:
         pairs, added = list(corpus), list(manifest.added)
         for path, direction in models:
             forth = direction == settings
-            said = translate(_command(path, made if forth else work / "reversed", direction, beam), len(corpus))
+            text = made if forth else work / "reversed"
+            said = translate(command(text, path, "train", direction, beam, "--max-tokens", "8000"), len(corpus))
             new = [(source, line) if forth else (line, target) for (source, target), line in zip(corpus, said)]
             if len(models) > 1:
                 new = _unseen(new, pairs, settings)
@@ -99,20 +103,13 @@ def check(checkpoint: Path, data: Path, direction: Settings, surely: bool = Fals
     if not all((folder / name).is_file() for name in names):
         said = f"{checkpoint} was trained on {folder}, which is not here to compare languages and dictionaries with"
         if surely:
-            raise UserError(f"{said}: put it back, or train again on what scripts/reverse.py makes of {data}")
+            raise UserError(f"{said}: put it back, or train again on what `one-layer-lt reverse` makes of {data}")
         log.warning(said)
         return
     for name, language in zip(names, direction.languages):
         if dictionary(folder, language).symbols != dictionary(data, language).symbols:
-            mend = "train it on this data, or on what scripts/reverse.py makes of it"
+            mend = "train it on this data, or on what `one-layer-lt reverse` makes of it"
             raise UserError(f"{checkpoint} was trained with another {name} (in {folder}) than {data} has: {mend}")
-
-
-def _command(checkpoint: Path, data: Path, direction: Settings, beam: int) -> list[str]:
-    command = [sys.executable, "-m", "fairseq_cli.generate", str(data), "--path", str(checkpoint)]
-    command += ["--user-dir", str(ROOT / "fairseq_plugins"), "--gen-subset", "train", "--beam", str(beam)]
-    command += ["--source-lang", direction.source, "--target-lang", direction.target, "--max-tokens", "8000"]
-    return [*command, "--required-batch-size-multiple", "1", "--no-progress-bar"]
 
 
 def _unseen(new: Pairs, pairs: Pairs, settings: Settings) -> Pairs:
@@ -133,16 +130,13 @@ def _write(folder: Path, settings: Settings, pairs: Pairs) -> None:
         write_train(folder, settings, language, (pair[side] for pair in pairs))
 
 
-def main() -> None:
-    parser = cli.Parser(prog="distil.py", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("teachers", type=Path, nargs="+", metavar="teacher", help="a checkpoint, or a folder of them")
     parser.add_argument("--backward", type=Path, metavar="PATH", help="a model of the other direction, for sources")
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="prepared data folder")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="data folder to make")
-    parser.add_argument("--beam", type=count, default=5, metavar="N", help="width of the beam search (5)")
-    args = parser.parse_args()
+    add_data(parser)
+    add_out(parser, "data folder to make", "FOLDER")
+    add_beam(parser)
+
+
+def run(args: argparse.Namespace) -> None:
     distil(args.teachers, args.data, args.out, args.beam, args.backward)
-
-
-if __name__ == "__main__":
-    cli.run(main)

@@ -1,7 +1,7 @@
 """Make pre-trained embeddings for `--embeddings pretrained`: a text file a language, as fairseq reads them.
 
-    python scripts/embeddings.py text data-bin/multi30k.de-en --width 256 --out embeddings/fasttext
-    python scripts/embeddings.py model runs/dense/checkpoint_best.pt --data data-bin/multi30k.de-en --out embeddings/mt
+    one-layer-lt embeddings text data-bin/multi30k.de-en --width 256 -o embeddings/fasttext
+    one-layer-lt embeddings model runs/dense/checkpoint_best.pt --data data-bin/multi30k.de-en -o embeddings/mt
 
 `text` trains fastText's skip-gram (Bojanowski et al. 2017, arXiv 1607.04606; by gensim) on the subwords of the training
 text itself, each language on its own; `model` takes those that a dense Transformer has learnt. Then train with
@@ -10,6 +10,7 @@ text itself, each language on its own; `model` takes those that a dense Transfor
 
 from __future__ import annotations
 
+import argparse
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,13 +21,14 @@ import torch
 from fairseq.data import Dictionary
 from fairseq.data.data_utils import load_indexed_dataset
 
-from data_prep.lib import cli
 from data_prep.lib.binary import dictionary as _dictionary
+from one_layer_lt.cli.parser import add_data, add_out, count
 from one_layer_lt.errors import UserError
 from one_layer_lt.files import whole
 from one_layer_lt.optional import need
 from one_layer_lt.text.manifest import Manifest
-from scripts.average import count, load
+
+from ..checkpoints import load
 
 EPOCHS = 20  # of fastText
 Vectors = npt.NDArray[np.float32]
@@ -89,19 +91,20 @@ def _hashed(word: str) -> int:
     return found
 
 
-def main() -> None:
-    parser = cli.Parser(prog="embeddings.py", description=__doc__)
-    logging.getLogger("gensim").setLevel(logging.WARNING)
-    kinds = parser.add_subparsers(dest="kind", required=True)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
     text = kinds.add_parser("text", help="from the training text, by fastText")
     text.add_argument("data", type=Path, help="prepared data folder")
     text.add_argument("--width", type=count, required=True, metavar="N", help="of the model's embeddings")
     model = kinds.add_parser("model", help="from a dense model")
-    model.add_argument("checkpoint", type=Path)
-    model.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="prepared data folder")
+    model.add_argument("checkpoint", type=Path, help="of a dense model")
+    add_data(model)
     for kind in (text, model):
-        kind.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="gets embed.LANGUAGE.txt")
-    args = parser.parse_args()
+        add_out(kind, "gets embed.LANGUAGE.txt", "FOLDER")
+
+
+def run(args: argparse.Namespace) -> None:
+    logging.getLogger("gensim").setLevel(logging.WARNING)
     settings = Manifest.read(args.data).settings
     for side, language in zip(("encoder", "decoder"), settings.languages):
         dictionary = _dictionary(args.data, language)
@@ -112,7 +115,3 @@ def main() -> None:
         path = args.out / f"embed.{language}.txt"
         write(path, dictionary, vectors)
         print(f"{path}: {len(dictionary) - 1:,} vectors of {vectors.shape[1]} numbers")
-
-
-if __name__ == "__main__":
-    cli.run(main)

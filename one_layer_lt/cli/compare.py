@@ -1,6 +1,6 @@
-"""Tell whether results differ by more than chance: sacrebleu's paired tests of translations that score.py wrote.
+"""Tell whether results differ by more than chance: sacrebleu's paired tests of translations that `score` wrote.
 
-    python scripts/compare.py runs/dense/checkpoint_best.test.json runs/masked/checkpoint_best.test.json
+    one-layer-lt compare runs/dense/checkpoint_best.test.json runs/masked/checkpoint_best.test.json
 
 Each result is compared with the first. Its translations must lie beside it (CHECKPOINT.SPLIT.txt), and the data folder
 where it says. A difference is significant where two tests agree, for each alone says so too easily: the bootstrap
@@ -10,18 +10,18 @@ speak of these models on sentences like these; of other seeds nothing but more t
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.lib import cli
-from one_layer_lt.errors import UserError
-from one_layer_lt.text.lines import read_lines
-from one_layer_lt.text.manifest import Manifest, Settings
-from scripts.metrics import bleu_of, interval, paired_test
-from scripts.score import ROOT, read_split
+from ..errors import UserError
+from ..provenance import located
+from ..text.lines import read_lines
+from ..text.manifest import Manifest, Settings, read_split
+from ..text.metrics import bleu_of, interval, paired_test
 
 LEVEL = 0.05
 TESTS = {"bs": "bootstrap", "ar": "randomisation"}
@@ -71,13 +71,15 @@ class Compared:
 
 
 def read_system(path: Path) -> System:
-    """A result as score.py wrote it. Raises ``UserError`` where its files are missing, or no longer of its length."""
+    """A result of `score`. Raises ``UserError`` where its files are missing, or no longer of its length."""
     result = _parsed(path)
-    data = ROOT / result["data"]
+    data = located(result["data"])
     settings, split = Manifest.read(data).settings, result["split"]
     texts = path.with_suffix(".txt")
     if not texts.is_file():
-        raise UserError(f"{texts} is missing: score.py writes it beside {path.name}, so score the checkpoint again")
+        raise UserError(
+            f"{texts} is missing: `one-layer-lt score` writes it beside {path.name}, so score the checkpoint again"
+        )
     sources, references = (read_split(data / "raw", split, language) for language in settings.languages)
     translations = list(read_lines(texts))
     for what, lines in ((texts, translations), (f"{result['data']}, {split},", references)):
@@ -166,9 +168,11 @@ def _parsed(path: Path) -> dict[str, Any]:
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{path} is no JSON ({error}): name the JSON that score.py wrote") from error
+        raise UserError(f"{path} is no JSON ({error}): name the JSON that `one-layer-lt score` wrote") from error
     if not (_fits(result, KEYS) and _fits(result["bleu"], BLEU_KEYS)):
-        raise UserError(f"{path} is no result of score.py: name the JSON that it wrote beside the checkpoint")
+        raise UserError(
+            f"{path} is no result of `one-layer-lt score`: name the JSON that it wrote beside the checkpoint"
+        )
     return dict(result)
 
 
@@ -177,15 +181,12 @@ def _fits(value: Any, keys: Mapping[str, Any]) -> bool:
     return isinstance(value, dict) and all(isinstance(value.get(key), kind) for key, kind in keys.items())
 
 
-def main() -> None:
-    parser = cli.Parser(prog="compare.py", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("baseline", type=Path, metavar="BASELINE.json", help="the result to compare with")
     parser.add_argument("others", type=Path, nargs="+", metavar="OTHER.json", help="results to compare with it")
-    args = parser.parse_args()
+
+
+def run(args: argparse.Namespace) -> None:
     compared, signatures = compare([read_system(path) for path in (args.baseline, *args.others)])
     lines = [*table(compared), "", *(verdict(one, str(args.baseline)) for one in compared[1:]), "", *signatures]
     print("\n".join(lines))
-
-
-if __name__ == "__main__":
-    cli.run(main)

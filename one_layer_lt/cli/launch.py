@@ -1,7 +1,7 @@
 """Train on several CPU processes as one: starts a fairseq-train for each, which exchange gradients over gloo.
 
-    python scripts/distributed.py --processes 2 -- data-bin/multi30k.de-en --user-dir fairseq_plugins --arch ...
-    python scripts/distributed.py --processes 2 --nodes 4 --node-rank 0 --master 10.0.0.1:29500 -- data-bin/...
+    one-layer-lt launch --processes 2 -- data-bin/multi30k.de-en --user-dir fairseq_plugins --arch ...
+    one-layer-lt launch --processes 2 --nodes 4 --node-rank 0 --master 10.0.0.1:29500 -- data-bin/...
 
 What follows the lone `--` goes to fairseq-train as it is. N processes make one update from N batches of up to
 --max-tokens each, so that an epoch has one N-th of the updates. They divide the threads of OMP_NUM_THREADS, or the
@@ -29,9 +29,12 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Optional
 
-from data_prep.lib import cli
+from ..errors import UserError
+from ..optional import need
+from ..terminal import stop
+from .parser import Parser, count
 
-OURS = ("--distributed-", "--ddp-backend")  # flags that this script gives to fairseq-train
+OURS = ("--distributed-", "--ddp-backend")  # flags that are given to fairseq-train here
 POLL = 0.1  # seconds between two looks at the ranks
 SETTLE = 2.0  # seconds after a failure in which the rank that began it may still be closing down
 PATIENCE = 10.0  # seconds that a rank has to end when told to
@@ -129,7 +132,7 @@ def train(commands: dict[int, list[str]], env: dict[str, str], logs: Optional[Pa
                     output = files.enter_context(open(logs / f"rank{number}.log", "w+b"))
                 elif ranks:
                     output = files.enter_context(tempfile.TemporaryFile())
-                # A session of its own: Ctrl-C reaches this script alone, and one signal a rank with its workers.
+                # A session of its own: Ctrl-C reaches this process alone, and one signal a rank with its workers.
                 process = subprocess.Popen(
                     command,
                     env=env,
@@ -146,9 +149,9 @@ def train(commands: dict[int, list[str]], env: dict[str, str], logs: Optional[Pa
             if any(rank.process.poll() != 0 for rank in ranks):
                 _stop(ranks)
         if culprit is not None:
-            cli.stop(_verdict(culprit), _exit_code(culprit))
+            stop(_verdict(culprit), _exit_code(culprit))
         if asked:
-            cli.stop("interrupted: run the same command again", 128 + asked[0])
+            stop("interrupted: run the same command again", 128 + asked[0])
 
 
 def _failed(ranks: Sequence[Rank]) -> list[Rank]:
@@ -197,42 +200,39 @@ def _processors() -> int:
     return os.cpu_count() or 1
 
 
-def _checked(parser: cli.Parser, args: argparse.Namespace, passed: Sequence[str]) -> None:
-    """Leave with one line where the flags make no sense."""
-    for flag, value in (("--processes", args.processes), ("--nodes", args.nodes)):
-        if value < 1:
-            parser.error(f"{flag} {value}: must be at least 1")
-    if args.nodes > 1 and (args.master is None or args.node_rank is None):
-        parser.error(f"--nodes {args.nodes} needs --node-rank R and --master HOST:PORT")
-    if args.node_rank is not None and not 0 <= args.node_rank < args.nodes:
-        parser.error(f"--node-rank {args.node_rank}: must be from 0 to {args.nodes - 1}, for --nodes is {args.nodes}")
-    if args.master is not None:
-        host, _, port = args.master.rpartition(":")
-        if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
-            parser.error(f"--master {args.master}: must be HOST:PORT, such as 10.0.0.1:29500")
-    if not passed:
-        parser.error("put fairseq-train's arguments after a lone --")
-    for argument in passed:
-        if argument.startswith(OURS):
-            parser.error(f"{argument.split('=')[0]}: this script sets it; leave it out")
-
-
-def main() -> None:
-    arguments, passed = cli.split_passed()
-    parser = cli.Parser(prog="distributed.py", description=__doc__)
-    parser.add_argument("--processes", type=int, required=True, metavar="N", help="processes on this machine")
-    parser.add_argument("--nodes", type=int, default=1, metavar="N", help="machines (1)")
+def add_arguments(parser: Parser) -> None:
+    parser.passes = True
+    parser.add_argument("--processes", type=count, required=True, metavar="N", help="processes on this machine")
+    parser.add_argument("--nodes", type=count, default=1, metavar="N", help="machines (1)")
     parser.add_argument("--node-rank", type=int, metavar="R", help="this machine's number, from 0")
     parser.add_argument("--master", metavar="HOST:PORT", help="machine 0's address (this machine and a free port)")
     parser.add_argument("--logs", type=Path, metavar="FOLDER", help="keep the output of ranks that are not shown here")
-    args = parser.parse_args(arguments)
-    _checked(parser, args, passed)
+
+
+def run(args: argparse.Namespace) -> None:
+    _check(args)
+    need("fairseq_cli", "fairseq")
     if args.logs is not None:
         args.logs.mkdir(parents=True, exist_ok=True)
     master = args.master or f"127.0.0.1:{free_port()}"
-    commands = rank_commands(passed, args.processes, args.nodes, args.node_rank or 0, master)
+    commands = rank_commands(args.passed, args.processes, args.nodes, args.node_rank or 0, master)
     train(commands, environment(args.processes, args.nodes), args.logs)
 
 
-if __name__ == "__main__":
-    cli.run(main)
+def _check(args: argparse.Namespace) -> None:
+    """Raise ``UserError`` where the flags make no sense."""
+    if args.nodes > 1 and (args.master is None or args.node_rank is None):
+        raise UserError(f"--nodes {args.nodes} needs --node-rank R and --master HOST:PORT")
+    if args.node_rank is not None and not 0 <= args.node_rank < args.nodes:
+        raise UserError(
+            f"--node-rank {args.node_rank}: must be from 0 to {args.nodes - 1}, for --nodes is {args.nodes}"
+        )
+    if args.master is not None:
+        host, _, port = args.master.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+            raise UserError(f"--master {args.master}: must be HOST:PORT, such as 10.0.0.1:29500")
+    if not args.passed:
+        raise UserError("put fairseq-train's arguments after a lone --")
+    for argument in args.passed:
+        if argument.startswith(OURS):
+            raise UserError(f"{argument.split('=')[0]}: this command sets it; leave it out")

@@ -1,6 +1,6 @@
 """Average the last checkpoints of a training: often better than any one of them.
 
-python scripts/average.py checkpoints/run --last 5 --out checkpoints/run/average.pt
+one-layer-lt average checkpoints/run --last 5 -o checkpoints/run/average.pt
 """
 
 from __future__ import annotations
@@ -9,15 +9,14 @@ import argparse
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 
-from data_prep.lib import cli
-from fairseq_plugins import allow_fairseq_checkpoints
+from one_layer_lt.cli.parser import add_out, count
 from one_layer_lt.errors import UserError
-from one_layer_lt.files import whole
+
+from ..checkpoints import load, save
 
 
 def last_checkpoints(folder: Path, wanted: int) -> list[Path]:
@@ -51,45 +50,17 @@ def average(paths: Sequence[Path], out: Path) -> None:
     save(state, out)
 
 
-def save(state: dict[str, Any], out: Path) -> None:
-    """Write a checkpoint to translate with: without the optimiser's state, whole."""
-    with whole(out) as part:
-        torch.save({name: value for name, value in state.items() if name != "last_optimizer_state"}, part)
-
-
-def load(path: Path) -> dict[str, Any]:
-    """A checkpoint's contents, without running anything that it holds."""
-    allow_fairseq_checkpoints()
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError) as error:
-        raise UserError(f"{path} is damaged, or no fairseq checkpoint: {str(error).splitlines()[0]}") from error
-    if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
-        raise UserError(f"{path} is no fairseq checkpoint: it holds no model")
-    return state
-
-
 def _shapes(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in tensors.items()}
 
 
-def count(text: str) -> int:
-    """A whole number above 0, from the command line."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
-    return int(text)
-
-
-def main() -> None:
-    parser = cli.Parser(prog="average.py", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="folder of checkpoints")
     parser.add_argument("--last", type=count, required=True, metavar="N", help="how many to average")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the checkpoint to write")
-    args = parser.parse_args()
+    add_out(parser, "the checkpoint to write")
+
+
+def run(args: argparse.Namespace) -> None:
     if not args.folder.is_dir():
         raise UserError(f"no such folder: {args.folder}")
     average(last_checkpoints(args.folder, args.last), args.out)
-
-
-if __name__ == "__main__":
-    cli.run(main)
