@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import runpy
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -81,6 +82,19 @@ def test_a_name_that_is_not_known_is_one_line() -> None:
 def test_a_name_of_before_is_understood() -> None:
     assert cli.subcommand("fold")[0] is cli.subcommand("convert")[0]
     assert "fold" not in cli.overview().split()
+
+
+@pytest.mark.parametrize("name", ["average", "compare", "distil", "distributed", "embeddings", "prune", "score"])
+def test_files_that_stored_commands_name_are_subcommands(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = str(ROOT / "scripts" / f"{name}.py")
+    monkeypatch.setattr(sys, "argv", [script, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(script, run_name="__main__")
+    assert ended.value.code == 0
+    subcommand = "launch" if name == "distributed" else name
+    assert capsys.readouterr().out.startswith(f"usage: one-layer-lt {subcommand} ")
 
 
 def test_without_fairseq_a_subcommand_says_what_to_install() -> None:
