@@ -47,7 +47,12 @@ GROUPS = {
     },
 }
 COMMANDS = {name: module for group in GROUPS.values() for name, (module, _) in group.items()}
-_LEVELS = {"fairseq": logging.ERROR, "fairseq_plugins": logging.WARNING, "fairseq_plugins.commands": logging.INFO}
+_LEVELS = {  # what is said of models as they are built is for trainings
+    "fairseq": logging.ERROR,
+    "fairseq_plugins": logging.WARNING,
+    "fairseq_plugins.commands": logging.INFO,
+    "one_layer_lt.convert": logging.WARNING,
+}
 ALIASES = {"fold": "convert"}  # names of before, still understood
 
 
