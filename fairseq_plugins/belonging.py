@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from one_layer_lt.errors import UserError
-from one_layer_lt.provenance import OtherWeights, differences
+from one_layer_lt.record import OtherWeights, differences
 
 from .masking import DECIDED_BY
 from .old_names import flag

@@ -25,6 +25,7 @@ from fairseq.models import ARCH_MODEL_NAME_REGISTRY
 from torch import Tensor
 
 from one_layer_lt.errors import UserError
+from one_layer_lt.files import whole
 
 from .stop import stop
 
@@ -44,7 +45,7 @@ class UntrustedCheckpoint(UserError):
     """A checkpoint that names what this project does not make."""
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def load(path: Path) -> dict[str, Any]:
     """A checkpoint's contents on the CPU, checked. Nothing that it holds is run.
 
     Raises ``UserError`` where it is damaged or no checkpoint of fairseq, ``UntrustedCheckpoint`` as
@@ -66,14 +67,18 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return {name: part if name == "cfg" else _with_arrays(part) for name, part in state.items()}
 
 
+def save(state: dict[str, Any], out: Path) -> None:
+    """Write a checkpoint to translate with: without the optimiser's state, whole."""
+    with whole(out) as part:
+        torch.save({name: value for name, value in state.items() if name != "last_optimizer_state"}, part)
+
+
 def check_checkpoint(state: dict[str, Any], path: Any) -> None:
     """Raises ``UntrustedCheckpoint`` unless model, task and criterion are of this project's, and all options plain."""
 
     def refuse(what: str) -> None:
         raise UntrustedCheckpoint(f"{path}: {what}: only checkpoints of translation models of this project are read")
 
-    if state.get("args") is not None:
-        refuse("it is of an older fairseq, with options of a form that may run code")
     config = state.get("cfg")
     if config is None:
         return
@@ -99,15 +104,20 @@ def check_checkpoint(state: dict[str, Any], path: Any) -> None:
 
 def guard_fairseq() -> None:
     """Let fairseq's own commands read no checkpoint that ``check_checkpoint`` refuses."""
-    load = checkpoint_utils.load_checkpoint_to_cpu
-    if getattr(load, "is_guarded", False):
+    original = checkpoint_utils.load_checkpoint_to_cpu
+    if getattr(original, "is_guarded", False):
         return
 
-    @wraps(load)
+    @wraps(original)
     def guarded(path: Any, *args: Any, **kwargs: Any) -> Any:
         local = checkpoint_utils.PathManager.get_local_path(path)
-        check_checkpoint(torch.load(local, map_location="cpu", weights_only=True, mmap=True), path)
-        return _with_arrays(load(path, *args, **kwargs))
+        state = torch.load(local, map_location="cpu", weights_only=True, mmap=True)
+        if state.get("args") is not None:  # fairseq would turn them into settings by ways of its own
+            raise UntrustedCheckpoint(
+                f"{path} is of an older fairseq: only checkpoints with settings as of 0.12 are read"
+            )
+        check_checkpoint(state, path)
+        return _with_arrays(original(path, *args, **kwargs))
 
     guarded.is_guarded = True  # type: ignore[attr-defined]
     checkpoint_utils.load_checkpoint_to_cpu = guarded

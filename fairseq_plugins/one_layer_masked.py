@@ -22,8 +22,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from one_layer_lt import MaskConfig, cached_weights, fold_, mask_, project_, set_update_
 from one_layer_lt.precision import bf16_or_warn
-from one_layer_lt.provenance import OtherWeights
 from one_layer_lt.pruning import fold_pruned_, prunable_
+from one_layer_lt.record import OtherWeights
 from one_layer_lt.rounding import fold_rounded_, round_weights_
 
 from .belonging import KEY as BELONGING

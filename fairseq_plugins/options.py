@@ -107,7 +107,7 @@ class MaskOptions(FairseqDataclass):
         "checkpoint of a dense model of the same sizes, best a --twin: the first masks imitate its weights; unless "
         "--weight-scale-per-kind is given, the random weights are scaled to suit",
     )
-    prunable: bool = _option(False, "with --dense: train weights that scripts/prune.py can prune (set by that script)")
+    prunable: bool = _option(False, "with --dense: train weights that `one-layer-lt prune` can prune (set by it)")
     train_bits: Optional[int] = _option(
         None, "with --dense: round weights to this many bits (2 to 8) as they are used; see scripts/quantize.py"
     )

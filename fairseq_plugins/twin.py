@@ -20,7 +20,7 @@ from one_layer_lt.weights import EXISTING
 
 from .belonging import KEY as BELONGING
 from .belonging import check_belonging
-from .checkpoints import read_checkpoint
+from .checkpoints import load
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ def _loaded(path: str) -> Mapping[str, Tensor]:
     if not Path(path).is_file():
         raise ValueError(f"--scores-from {path}: no such checkpoint")
     try:
-        model: dict[str, Tensor] = read_checkpoint(Path(path))["model"]
+        model: dict[str, Tensor] = load(Path(path))["model"]
     except UserError as error:
         raise ValueError(f"--scores-from {error}") from None
     return model

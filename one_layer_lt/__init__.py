@@ -1,49 +1,27 @@
-"""Subnetworks of randomly weighted networks: one frozen random weight, a learned binary mask per layer."""
+"""Subnetworks of randomly weighted networks: one frozen random weight, a learned binary mask per layer.
 
-from .config import MaskConfig
-from .convert import fold_, mask_, masked_modules, parametrization_of, scores_of, set_update_
-from .parametrization import MaskedWeight, cached_weights
-from .projection import Projection, project_
-from .pruning import fold_pruned_, prunable_, prune_
-from .rules import RULES, MaskRule
-from .sharing import SHARES
-from .summary import Summary, summarize
-from .ticket import Ticket, TicketError, TicketSet, WeightPool, load_ticket, save_ticket
-from .translation import Decoding
-from .version import __version__
-from .weights import INITS, SharedWeight
+Its names are those of ``api``, which is imported when the first of them is asked for: a command line starts without.
+"""
 
-# Names of before, still understood.
-advance_, masked_weight = set_update_, parametrization_of
+from __future__ import annotations
 
-__all__ = [
-    "INITS",
-    "RULES",
-    "SHARES",
-    "Decoding",
-    "MaskConfig",
-    "MaskRule",
-    "MaskedWeight",
-    "Projection",
-    "SharedWeight",
-    "Summary",
-    "Ticket",
-    "TicketError",
-    "TicketSet",
-    "WeightPool",
-    "__version__",
-    "cached_weights",
-    "fold_",
-    "fold_pruned_",
-    "load_ticket",
-    "mask_",
-    "masked_modules",
-    "parametrization_of",
-    "project_",
-    "prunable_",
-    "prune_",
-    "save_ticket",
-    "scores_of",
-    "set_update_",
-    "summarize",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from .api import *  # noqa: F403
+    from .api import __all__ as __all__
+    from .api import advance_ as advance_
+    from .api import masked_weight as masked_weight
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name.startswith("_") and name != "__all__":
+            raise AttributeError(name)
+        api = import_module(".api", __name__)
+        return globals()[name] if name in globals() else getattr(api, name)  # a module that it has imported
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__getattr__("__all__")})

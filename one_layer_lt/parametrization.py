@@ -15,7 +15,7 @@ from .config import MaskConfig
 from .eager import eager, is_exporting, is_transformed
 from .layout import Layout, tile_shape
 from .maskable import Place
-from .provenance import KEY, OtherWeights, differences, provenance
+from .record import KEY, OtherWeights, differences, record_of
 from .rules.straight_through import covered, effective_weight
 from .scope import JointRanking
 from .weights import SharedWeight, draw_uniform, fans
@@ -43,7 +43,7 @@ class MaskedWeight(nn.Module):
     """scores -> effective weight, for one tensor (tied modules use one instance).
 
     Without gradient and out of training mode the effective weight is kept until the scores change, however they do.
-    The state dict holds a record of what the scores are trained over (``provenance``): loading scores of other random
+    The state dict holds a record of what the scores are trained over (``record``): loading scores of other random
     weights, or of another mask, raises ``OtherWeights``; scores without a record load with one warning.
     """
 
@@ -62,7 +62,7 @@ class MaskedWeight(nn.Module):
         self._key: tuple[object, ...] | None = None
         self._version = 0  # of the kept effective weight: whoever writes into it shall not change the network
         self._seen: Tensor | None = None  # the scores that a lasting effective weight was computed from
-        self.register_buffer(KEY, provenance(config, shared, name))
+        self.register_buffer(KEY, record_of(config, shared, name))
 
     @eager
     def forward(self, scores: Tensor) -> Tensor:
@@ -134,16 +134,16 @@ class MaskedWeight(nn.Module):
         self.forget_all()
         super()._apply(fn, recurse)
         # ``to_empty`` allocates and fills nothing.
-        self.trained_over = provenance(self.config, self.shared, self.name).to(self.trained_over.device)
+        self.trained_over = record_of(self.config, self.shared, self.name).to(self.trained_over.device)
         return self
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        self._check_provenance(state_dict, prefix)
+        self._check_record(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
         self.forget_all()
         self.rule.context.advanced = None  # the schedule has not acted on these scores
 
-    def _check_provenance(self, state_dict: dict[str, Any], prefix: str) -> None:
+    def _check_record(self, state_dict: dict[str, Any], prefix: str) -> None:
         record = state_dict.get(prefix + KEY)
         if record is None:
             warnings.warn("these scores do not say what they were trained over, as those of before", stacklevel=2)

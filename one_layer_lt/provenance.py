@@ -1,51 +1,58 @@
-"""What scores belong to: the settings and the random weight that they were trained over, kept beside them."""
+"""Where a result comes from: paths that mean the same on another machine, the commit, the machine."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import fields
+import os
+import platform
+import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from .config import MaskConfig
-from .weights import SharedWeight
-
-KEY = "trained_over"  # in the state dict, beside each masked tensor's scores
-_START_ONLY = {"score_init"}  # what scores began as does not matter to what they are
+_HOME = Path(__file__).resolve().parents[1]
+ROOT = _HOME if (_HOME / "setup.py").is_file() else None
+"""The repository that this package runs from; None where it is installed."""
 
 
-def provenance(config: MaskConfig, shared: SharedWeight, name: str) -> Tensor:
-    """A record of what decides the effective weight beside the scores: uint8, JSON in UTF-8."""
-    record: dict[str, Any] = {"rule": config.rule}  # first, for others follow from it
-    record |= {field.name: getattr(config, field.name) for field in fields(config) if field.name not in _START_ONLY}
-    record |= {"tensor": name, "random_weight": shared.name}
-    return torch.tensor(list(json.dumps(record).encode()), dtype=torch.uint8)
+def relative(path: Path) -> str:
+    """The path within the repository, even where runs/ links out of it; else the whole one."""
+    for whole in (Path(os.path.abspath(path)), path.resolve()):
+        if ROOT is not None and whole.is_relative_to(ROOT):
+            return str(whole.relative_to(ROOT))
+    return os.path.abspath(path)
 
 
-def differences(own: Tensor, theirs: Tensor) -> dict[str, tuple[Any, Any]]:
-    """Of two records, each field in which they differ, with both values. Raises ``ValueError`` for a damaged one."""
+def located(path: str) -> Path:
+    """The file or folder that ``relative`` has named."""
+    return (ROOT or Path()) / path
+
+
+def commit() -> dict[str, Any] | None:
+    """The commit, and whether files have changed since (but for docs/, which scripts redraw); None outside git."""
+    if ROOT is None:
+        return None
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(ROOT), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
     try:
-        mine, other = (json.loads(bytes(record.to("cpu", torch.uint8).tolist())) for record in (own, theirs))
-        return {
-            field: (mine.get(field), other.get(field))
-            for field in {**mine, **other}
-            if mine.get(field) != other.get(field)
-        }
-    except (ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise ValueError(f"its record of what it was trained over is damaged ({error})") from None
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(exclude,top)docs")
+        return {"hash": git("rev-parse", "HEAD"), "dirty": bool(changed)}
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
-class OtherWeights(ValueError):
-    """Scores that were trained over other random weights, or under another mask, than those they are loaded onto.
-
-    field, own, theirs: the first setting that differs, its value here, and that of the scores.
-    """
-
-    def __init__(self, tensor: str, field: str, own: Any, theirs: Any) -> None:
-        super().__init__(
-            f"{tensor}: its scores were trained with {field} {theirs!r}, and this model has {own!r}: build it with the "
-            "settings that the scores were trained with"
-        )
-        self.field, self.own, self.theirs = field, own, theirs
+def machine() -> dict[str, Any]:
+    """What the numbers of seconds were taken on."""
+    cpuinfo = Path("/proc/cpuinfo")
+    named = re.search(r"^model name\s*: (.+)$", cpuinfo.read_text() if cpuinfo.exists() else "", re.MULTILINE)
+    return {
+        "processor": named[1] if named else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }

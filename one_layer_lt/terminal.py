@@ -7,8 +7,6 @@ import os
 import sys
 from typing import Callable, NoReturn
 
-import click
-
 from .errors import UserError
 
 
@@ -20,8 +18,6 @@ def run(main: Callable[[], object], mendable: type[Exception] = UserError) -> No
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s | %(message)s", datefmt="%H:%M:%S")
     try:
         main()
-    except click.ClickException as error:
-        stop(error.format_message(), 2)
     except BrokenPipeError:  # whoever reads the output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -29,17 +25,9 @@ def run(main: Callable[[], object], mendable: type[Exception] = UserError) -> No
         stop(f"{error.filename or 'system'}: {error.strerror or error}", 2)
     except (mendable, MemoryError) as error:
         stop(str(error) or type(error).__name__, 2)
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         stop("interrupted: run the same command again", 130)
     sys.exit(0)
-
-
-def run_click(command: click.Command) -> NoReturn:
-    """Run a command of click's, which hands what the user says to the library: a ``ValueError`` is about that.
-
-    Without arguments it prints its help.
-    """
-    run(lambda: command(sys.argv[1:] or ["--help"], standalone_mode=False), ValueError)
 
 
 def stop(message: str, code: int) -> NoReturn:

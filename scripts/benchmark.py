@@ -24,13 +24,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from data_prep.lib import cli
+from one_layer_lt import terminal
+from one_layer_lt.cli.parser import Parser
 from one_layer_lt.files import write_whole
+from one_layer_lt.provenance import commit, machine
 from scripts import markdown, plots
 from scripts.bench import ranks, steps, tickets, vision
 from scripts.bench.timing import Row
 from scripts.results import RESULTS
-from scripts.score import commit, machine
 
 SUBJECTS: dict[str, Callable[[argparse.Namespace], Iterable[Row]]] = {
     "steps": lambda args: steps.rows(),
@@ -41,7 +42,7 @@ SUBJECTS: dict[str, Callable[[argparse.Namespace], Iterable[Row]]] = {
 
 
 def main() -> None:
-    parser = cli.Parser(prog="benchmark.py", description=__doc__)
+    parser = Parser(prog="benchmark.py", description=__doc__)
     parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"what to measure: {', '.join(SUBJECTS)} (all)")
     parser.add_argument(
         "--ticket", type=Path, help="ticket of a trained translator, for the speed of fairseq and CTranslate2"
@@ -123,4 +124,4 @@ def _versions() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    terminal.run(main)

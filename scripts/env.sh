@@ -14,7 +14,7 @@ _env_log() { printf 'env.sh: %s\n' "$*" >&2; }
 _env_active_will_do() {
     # shellcheck disable=SC2086
     python - torch fairseq numpy sacrebleu sentencepiece tensorboardX \
-        babel click ctranslate2 mosestokenizer num2words PIL rich safetensors sklearn subword_nmt tqdm ${ENV_NEEDS:-} >/dev/null 2>&1 <<'PY'
+        babel ctranslate2 mosestokenizer num2words PIL rich safetensors sklearn subword_nmt ${ENV_NEEDS:-} >/dev/null 2>&1 <<'PY'
 import sys
 from importlib.util import find_spec
 

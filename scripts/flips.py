@@ -28,12 +28,13 @@ from fairseq.logging import metrics
 from fairseq.trainer import Trainer
 from torch import Tensor, nn
 
-from data_prep.lib import cli
 from fairseq_plugins.options import cpu_flags
-from one_layer_lt import masked_modules, parametrization_of, scores_of
+from one_layer_lt import masked_modules, parametrization_of, scores_of, terminal
+from one_layer_lt.cli.parser import Parser
 from one_layer_lt.errors import UserError
-from scripts.results import keep
-from scripts.score import ROOT, commit, machine
+from one_layer_lt.files import write_json
+from one_layer_lt.provenance import commit, machine
+from scripts.results import ROOT
 
 EVERY = 10
 
@@ -137,15 +138,15 @@ class Watch:
 
 
 def main() -> None:
-    arguments, passed = cli.split_passed()
-    parser = cli.Parser(prog="flips.py", description=__doc__)
+    parser = Parser(prog="flips.py", description=__doc__)
+    parser.passes = True
     parser.add_argument("out", type=Path, help="the JSON file to write")
-    args = parser.parse_args(arguments)
+    args = parser.parse_args()
     logging.disable(logging.INFO)
-    seen = Watch(passed).run()
-    command = shlex.join(["python", "scripts/flips.py", str(args.out), "--", *passed])
-    keep(args.out, {"command": command, "commit": commit(), "machine": machine(), "every": EVERY, "seen": seen})
+    seen = Watch(args.passed).run()
+    command = shlex.join(["python", "scripts/flips.py", str(args.out), "--", *args.passed])
+    write_json(args.out, {"command": command, "commit": commit(), "machine": machine(), "every": EVERY, "seen": seen})
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    terminal.run(main)

@@ -12,7 +12,7 @@ study=scripts/studies/multi30k.toml
 teacher=runs/multi30k/dense-s1/checkpoint_best.pt
 # A clone has the teacher's result, but not the teacher.
 [ -f "$(dirname $teacher)/trained" ] || python scripts/sweep.py $study dense-s1 --again
-[ -d $data-distilled.de-en ] || python scripts/distil.py $teacher --data $data.de-en --out $data-distilled.de-en
-[ -f data-bin/embeddings/embed.en.txt ] || python scripts/embeddings.py model $teacher --data $data.de-en --out data-bin/embeddings
+[ -d $data-distilled.de-en ] || python -m one_layer_lt distil $teacher --data $data.de-en --out $data-distilled.de-en
+[ -f data-bin/embeddings/embed.en.txt ] || python -m one_layer_lt embeddings model $teacher --data $data.de-en --out data-bin/embeddings
 python scripts/sweep.py $study "$@"
 python -m scripts.tables

@@ -5,12 +5,12 @@ python -m scripts.options
 
 from __future__ import annotations
 
-from data_prep.lib import cli
 from fairseq_plugins import listing
 from fairseq_plugins.archs import SIZES
+from one_layer_lt import terminal
+from one_layer_lt.cli.parser import Parser
 from scripts import markdown
-from scripts.results import put_table
-from scripts.score import ROOT
+from scripts.results import ROOT, put_table
 
 PAGE = ROOT / "docs" / "options.md"
 COMMAND = "python -m scripts.options"
@@ -31,10 +31,10 @@ def tables() -> dict[str, str]:
 
 
 def main() -> None:
-    cli.Parser(prog="scripts.options", description=__doc__).parse_args()
+    Parser(prog="scripts.options", description=__doc__).parse_args()
     for command, table in tables().items():
         put_table(PAGE, command, table)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    terminal.run(main)

@@ -6,7 +6,7 @@
 Each row of a matrix becomes whole numbers and a float16 scale, chosen for the least squared error: the usual
 weight-only form. A model trained with --train-bits gets the weights that it was validated with. The size that is
 reported counts the numbers and scales Huffman-coded, as in tickets, and all other tensors in float16. Activations stay
-in float. The file holds the rounded weights in float32, so that scripts/score.py can translate with it.
+in float. The file holds the rounded weights in float32, so that `one-layer-lt score` can translate with it.
 
 Older results with 4 and 8 bits take each row's scale from its largest value. Their sizes count scales uncoded, and all
 other tensors in float32.
@@ -22,11 +22,12 @@ from typing import Any, Optional
 import torch
 from torch import Tensor
 
-from data_prep.lib import cli
+from fairseq_plugins.checkpoints import load, save
+from one_layer_lt import terminal
+from one_layer_lt.cli.parser import Parser
 from one_layer_lt.errors import UserError
 from one_layer_lt.rounding import BITS, ScaleOf, best_scale, integers, largest, mean_scale, rounded
 from one_layer_lt.ticket.planes import compress
-from scripts.average import load, save
 
 FLOAT = 32
 ORIGINAL = ".parametrizations.weight.original"
@@ -105,7 +106,7 @@ def _untied(tensors: dict[str, Tensor]) -> Iterable[Tensor]:
 
 
 def main() -> None:
-    parser = cli.Parser(prog="quantize.py", description=__doc__)
+    parser = Parser(prog="quantize.py", description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument(
         "--bits", type=int, choices=BITS, help="bits for each weight (those of its training, or else 8)"
@@ -117,4 +118,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    terminal.run(main)

@@ -13,17 +13,18 @@ from typing import Any
 
 from fairseq.checkpoint_utils import load_model_ensemble
 
-from data_prep.lib import cli
+from fairseq_plugins.checkpoints import load
+from fairseq_plugins.commands.score import progress_of, score
 from fairseq_plugins.options import cpu_flags
 from fairseq_plugins.ticket import from_checkpoint
-from one_layer_lt import summarize
+from one_layer_lt import summarize, terminal
+from one_layer_lt.cli.parser import Parser
 from one_layer_lt.errors import UserError
 from one_layer_lt.files import sha256
 from one_layer_lt.progress import progress
 from one_layer_lt.text.lines import read_lines
-from scripts.average import load
-from scripts.metrics import in_words
-from scripts.score import ROOT, progress_of, score
+from one_layer_lt.text.metrics import in_words
+from scripts.results import ROOT
 from scripts.study import Run, read_study
 
 STUDY = ROOT / "scripts" / "studies" / "quickstart.toml"
@@ -58,7 +59,7 @@ def train(run: Run) -> None:
             said = line.strip() or said
             if "| train_inner |" in line:
                 state = json.loads(line[line.index("{") :])
-                bar.set_postfix_str(f"perplexity {state['ppl']}")
+                bar.note = f"perplexity {state['ppl']}"
                 bar.update(int(state["num_updates"]) - bar.n)
     if process.returncode:
         raise UserError(f"training failed: {said} (the whole log: {run.folder / 'train.log'})")
@@ -101,17 +102,15 @@ def report(masked: Run, dense: Run, result: dict[str, Any]) -> Iterator[str]:
     ticket = masked.folder / "numbers.ticket"
     from_checkpoint(checkpoint, ROOT / masked.data).save(ROOT / ticket)
     yield f"all of it as one file of {(ROOT / ticket).stat().st_size:,} bytes; to use it:"
-    yield f'  echo "May 28, 1991" | python -m one_layer_lt translate {ticket}'
+    yield f'  echo "May 28, 1991" | one-layer-lt translate {ticket}'
 
 
 def main() -> None:
-    cli.Parser(
-        prog="scripts/quickstart.sh", description="Train, score and show a translator made of masks."
-    ).parse_args()
+    Parser(prog="scripts/quickstart.sh", description="Train, score and show a translator made of masks.").parse_args()
     masked, dense = read_study(STUDY)
     train(masked)
     print("\n".join(report(masked, dense, scored(masked))))
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    terminal.run(main)

@@ -11,8 +11,8 @@ from typing import Any
 from one_layer_lt.errors import UserError
 from one_layer_lt.files import write_whole
 from one_layer_lt.text.lines import read_lines
-from scripts.score import ROOT
 
+ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
 
 
@@ -49,12 +49,6 @@ def result_of(run: Path, command: str, scores: Mapping[str, dict[str, Any]]) -> 
         raise UserError(f"no such log: {log} (train with --log-format json --log-file {log})")
     lines = list(read_lines(log))
     return {"command": command, "curve": history(lines), **scores, "seconds": seconds(lines)}
-
-
-def keep(path: Path, result: Any) -> None:
-    """Write a result's JSON, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
 
 
 def put_table(page: Path, command: str, table: str) -> None:

@@ -19,14 +19,15 @@ from typing import Any, Optional
 
 import torch
 
-from data_prep.lib import cli
 from fairseq_plugins.options import cpu_flags
 from fairseq_plugins.ticket import from_checkpoint
+from one_layer_lt import terminal
+from one_layer_lt.cli.parser import Parser
 from one_layer_lt.errors import UserError
+from one_layer_lt.files import write_json
 from one_layer_lt.ticket.sizes import sizes
 from scripts import markdown
-from scripts.results import RESULTS, keep, put_table, result_of
-from scripts.score import ROOT
+from scripts.results import RESULTS, ROOT, put_table, result_of
 
 UPDATES = 400
 DATA = Path("data-bin/multi30k.de-en")
@@ -149,11 +150,11 @@ def train(name: str, row: Row) -> None:
     extra = [] if torch.cuda.is_available() else cpu_flags()
     extra += ["--log-format", "json", "--log-interval", "50", "--log-file", str(run / "train.log")]
     _call([sys.executable, "-m", "fairseq_cli.train", *trained[1:], *extra])
-    _call([sys.executable, "scripts/score.py", str(run), "--data", str(DATA), "--split", "test"])
+    _call([sys.executable, "-m", "one_layer_lt", "score", str(run), "--data", str(DATA), "--split", "test"])
     scores = {"test": json.loads((ROOT / run / "checkpoint_best.test.json").read_text())}
     result = result_of(ROOT / run, " ".join([*trained, *extra[:-2]]), scores)
     ticket = _ticket(run) if "--dense" not in row.flags else None
-    keep(RESULTS / "rules" / f"{_file(name)}.json", {**result, "ticket": ticket})
+    write_json(RESULTS / "rules" / f"{_file(name)}.json", {**result, "ticket": ticket})
 
 
 def _ticket(run: Path) -> dict[str, Any]:
@@ -206,7 +207,7 @@ def _call(arguments: list[str]) -> None:
 
 
 def main() -> None:
-    parser = cli.Parser(prog="rules.py", description=__doc__)
+    parser = Parser(prog="rules.py", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"what to train: {'; '.join(ROWS)} (all)")
     parser.add_argument("--table", action="store_true", help="train nothing: only write the table")
     args = parser.parse_args()
@@ -224,4 +225,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    terminal.run(main)

@@ -14,8 +14,7 @@ from typing import Any, Optional
 from one_layer_lt.errors import UserError
 from one_layer_lt.optional import need
 from one_layer_lt.rounding import BITS
-from scripts.results import RESULTS
-from scripts.score import ROOT
+from scripts.results import RESULTS, ROOT
 
 STUDIES = ROOT / "scripts" / "studies"
 SETTINGS: dict[str, Any] = {

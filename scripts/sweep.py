@@ -38,21 +38,22 @@ from typing import Any, Optional
 
 import torch
 
-from data_prep.lib import cli
 from data_prep.lib.lock import locked
+from fairseq_plugins.checkpoints import load
+from fairseq_plugins.commands.score import find_checkpoint
 from fairseq_plugins.options import cpu_flags
 from fairseq_plugins.ticket import from_checkpoint
-from one_layer_lt import TicketError
+from one_layer_lt import TicketError, terminal
+from one_layer_lt.cli.parser import Parser, count
 from one_layer_lt.errors import UserError
-from one_layer_lt.files import sha256
+from one_layer_lt.files import sha256, write_json
+from one_layer_lt.provenance import commit
 from one_layer_lt.text.manifest import Manifest
+from one_layer_lt.text.metrics import in_words
 from one_layer_lt.ticket.sizes import sizes
 from scripts import tables
-from scripts.average import count, load
-from scripts.metrics import in_words
 from scripts.quantize import quantize, size
-from scripts.results import RESULTS, keep, result_of
-from scripts.score import ROOT, commit, find_checkpoint
+from scripts.results import RESULTS, ROOT, result_of
 from scripts.study import Run, chosen, read_study, results_of
 
 DIVERGED = "FloatingPointError"
@@ -74,7 +75,7 @@ def _make(run: Run, threads: int) -> str:
     if said is not None:
         if DIVERGED not in said:
             raise UserError(f"{run.slug}: training failed: {said} (the whole log: {run.folder / 'output.log'})")
-        keep(run.result, {"command": asked, "settings": run.settings(), "diverged": said})
+        write_json(run.result, {"command": asked, "settings": run.settings(), "diverged": said})
         for file in (ROOT / run.folder).glob("*.pt"):
             file.unlink()
         return "diverged"
@@ -90,7 +91,7 @@ def _make(run: Run, threads: int) -> str:
     for bits in run.bits:
         model, size_ = _rounded(checkpoint, bits)
         result[f"int{bits}"] = {**_scores(run, model, environment), "size": size_}
-    keep(run.result, result)
+    write_json(run.result, result)
     for file in (ROOT / run.folder).glob("*.pt"):
         if file != checkpoint:
             file.unlink()
@@ -121,7 +122,7 @@ def _begin(run: Run, new: dict[str, Any]) -> dict[str, Any]:
     """What the run was begun with, now or earlier. Raises ``UserError`` where that was something else."""
     path = ROOT / run.folder / "begun.json"
     if not path.is_file():
-        keep(path, new)
+        write_json(path, new)
     begun: dict[str, Any] = json.loads(path.read_text())
     for name, what in (("command", "flags"), ("inputs", "data or files")):
         if begun[name] != new[name]:
@@ -162,7 +163,8 @@ def _scores(run: Run, checkpoint: Path, environment: Mapping[str, str]) -> dict[
 def _score(run: Run, checkpoint: Path, split: str, lenpen: float, environment: Mapping[str, str]) -> dict[str, Any]:
     out = ROOT / run.folder / f"{checkpoint.stem}.{split}.lenpen-{lenpen:g}.json"
     path = run.folder / checkpoint.name
-    arguments = [sys.executable, "scripts/score.py", str(path), "--data", run.data, "--split", split, "--out", str(out)]
+    arguments = [sys.executable, "-m", "one_layer_lt", "score", str(path), "--out", str(out)]
+    arguments += ["--data", run.data, "--split", split]
     arguments += ["--beam", str(run.beam), "--lenpen", f"{lenpen:g}"]
     done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -188,7 +190,7 @@ def _rounded(checkpoint: Path, bits: int) -> tuple[Path, dict[str, int]]:
 
 
 def main() -> None:
-    parser = cli.Parser(prog="sweep.py", description=__doc__)
+    parser = Parser(prog="sweep.py", description=__doc__)
     parser.add_argument("study", type=Path, help="the TOML file of the study")
     parser.add_argument(
         "runs", nargs="*", metavar="RUN", help="a run of the study, or one of its seeds, NAME-sSEED (all)"
@@ -249,4 +251,4 @@ def _in_a_line(run: Run, error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    terminal.run(main)

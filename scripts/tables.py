@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-from data_prep.lib import cli
+from one_layer_lt import terminal
+from one_layer_lt.cli.parser import Parser
 from scripts import markdown, plots
 from scripts.captions import SHARE, caption
-from scripts.results import RESULTS, put_table
-from scripts.score import ROOT
+from scripts.results import RESULTS, ROOT, put_table
 from scripts.study import STUDIES, Run, read_study, title_of
 
 COLUMNS = (
@@ -263,7 +263,7 @@ def draw(study: Path, rows: Sequence[Row], folder: Path, more: Sequence[str] = (
 
 def main() -> None:
     logging.disable(logging.DEBUG)
-    cli.Parser(
+    Parser(
         prog="scripts.tables", description="Write the pages and plots of all studies from their results."
     ).parse_args()
     main_study = STUDIES / "multi30k.toml"
@@ -287,4 +287,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    terminal.run(main)

@@ -14,16 +14,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
-from data_prep.lib import cli
+from one_layer_lt import terminal
+from one_layer_lt.cli.parser import Parser
 from one_layer_lt.errors import UserError
+from one_layer_lt.files import write_json
+from one_layer_lt.provenance import commit, machine
 from one_layer_lt.ticket.sizes import sizes
 from one_layer_lt.vision import data as datasets
 from one_layer_lt.vision.recipes import Recipe, recipe_of
 from one_layer_lt.vision.ticket import ticket_of
 from one_layer_lt.vision.train import METRICS, lines, load_run, train
 from scripts import markdown, plots
-from scripts.results import RESULTS, keep, put_table
-from scripts.score import ROOT, commit, machine
+from scripts.results import RESULTS, ROOT, put_table
 
 PAGE = ROOT / "docs" / "vision.md"
 COMMAND = "python scripts/vision.py"
@@ -90,7 +92,7 @@ def measure(name: str, row: Row, roots: dict[str, Optional[Path]]) -> None:
     result["weights"] = sum(p.numel() for p in trainer.trained if p.dim() > 1)
     result["ticket_bytes"] = None if recipe.dense else sizes(ticket_of(trainer.model, recipe, data)).file
     path = RESULTS / "vision" / f"{name}.json"
-    keep(path, result)
+    write_json(path, result)
 
 
 def table() -> str:
@@ -132,7 +134,7 @@ def draw() -> None:
 
 
 def main() -> None:
-    parser = cli.Parser(prog="vision.py", description=__doc__)
+    parser = Parser(prog="vision.py", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"what to train: {', '.join(ROWS)} (all)")
     parser.add_argument("--mnist", type=Path, help="folder of MNIST's IDX files")
     parser.add_argument(
@@ -152,4 +154,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    terminal.run(main)

@@ -1,32 +1,20 @@
-"""The command line that all recipes share: the same flags, and one line an error."""
+"""The command line that all recipes share: the same flags, in the words of `one-layer-lt`."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
-from typing import Any, NoReturn
 
+from one_layer_lt.cli.parser import Parser, add_out
 from one_layer_lt.terminal import run as run
-from one_layer_lt.terminal import stop as stop
 from one_layer_lt.text.manifest import ALPHA
-
-
-class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose description is printed as it stands and whose errors are one line."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**{"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False, **settings})
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message} (--help lists the flags)\n")
 
 
 def parser(recipe: str, doc: str) -> Parser:
     """A parser with `--out`; the recipe's docstring is its help."""
     made = Parser(prog=f"data_prep/{recipe}.sh", description=doc)
     default = f"data-bin/{recipe}.<source>-<target>"
-    made.add_argument("--out", type=Path, metavar="FOLDER", help=f"data folder to make ({default})")
+    add_out(made, f"data folder to make ({default})", "FOLDER", required=False)
     return made
 
 
@@ -58,12 +46,3 @@ def out_folder(args: argparse.Namespace, corpus: str, source: str, target: str) 
 def downloads(out: Path, corpus: str) -> Path:
     """Where downloads are kept, beside the data folder, for the next run."""
     return out.parent / "downloads" / corpus
-
-
-def split_passed() -> tuple[list[str], list[str]]:
-    """The command line's arguments: those before a lone `--`, and those after it, which another program gets."""
-    arguments = sys.argv[1:]
-    if "--" not in arguments:
-        return arguments, []
-    at = arguments.index("--")
-    return arguments[:at], arguments[at + 1 :]

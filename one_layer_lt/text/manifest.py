@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import sha256, write_whole
+from .lines import read_lines
 
 FILE = "data.json"
 FORMAT = 1
@@ -116,6 +117,17 @@ class Manifest:
         data.update(pairs=dict(self.pairs), sha256=dict(self.sha256), versions=dict(self.versions))
         data.update({"added": list(self.added)} if self.added else {})
         write_whole(folder / FILE, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_split(folder: Path, split: str, language: str) -> list[str]:
+    """One side of a split, from a data folder's `raw` or `tok`."""
+    path = folder / f"{split}.{language}"
+    if not path.is_file():
+        raise UserError(f"{folder.parent} has no split {split!r} to score: {path} is missing")
+    lines = list(read_lines(path))
+    if not lines:
+        raise UserError(f"{path} is empty")
+    return lines
 
 
 def checksums(folder: Path) -> dict[str, str]:

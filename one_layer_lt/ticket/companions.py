@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
+from ..optional import MissingPackage, need
 from .parts import TicketError
 
 HOME = Path(__file__).resolve().parents[2]
@@ -22,15 +22,16 @@ def companion(name: str) -> ModuleType:
     earlier, hides a package: ``python -m`` looks into the working directory first.
     """
     for package in BESIDE if name.partition(".")[0] in BESIDE else ():  # fairseq_plugins takes data_prep
-        if found := _in_the_way(package):
+        if hiding := _in_the_way(package):
             raise TicketError(
-                f"{found} hides this project's own {package}: rename it, or run this in another folder (the command "
+                f"{hiding} hides this project's own {package}: rename it, or run this in another folder (the command "
                 "`one-layer-lt` of an installed package looks into none)"
             )
     try:
-        return import_module(name)
-    except ImportError as error:
-        raise TicketError(f"needs {error.name}, which is not installed") from error
+        found: ModuleType = need(name, "fairseq")
+    except MissingPackage as error:
+        raise TicketError(str(error)) from error
+    return found
 
 
 def _in_the_way(package: str) -> Path | None:

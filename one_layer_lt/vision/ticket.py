@@ -87,7 +87,7 @@ def checked(ticket: Ticket) -> dict[str, Any]:
 
 def translator(ticket: Ticket, engine: str, quantization: str | None, model: nn.Module | None) -> NoReturn:
     """A network for images translates nothing."""
-    raise TicketError("is of a network for images: python -m one_layer_lt.vision evaluate runs it")
+    raise TicketError("is of a network for images: one-layer-lt vision evaluate runs it")
 
 
 def convert(ticket: Ticket, folder: Path, to: str, quantization: str | None) -> NoReturn:

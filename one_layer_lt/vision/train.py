@@ -1,6 +1,6 @@
 """Train a network for images by masks alone, or densely; resumes where it was stopped.
 
-python -m one_layer_lt.vision train --recipe mnist-conv2 --root ../data/mnist
+one-layer-lt vision train --recipe mnist-conv2 --root ../data/mnist
 torchrun --nproc-per-node 2 -m one_layer_lt.vision train --recipe cifar10-conv4 --root FOLDER
 """
 

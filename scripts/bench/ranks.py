@@ -13,7 +13,7 @@ from fairseq.checkpoint_utils import load_checkpoint_to_cpu
 import fairseq_plugins  # noqa: F401  allows the types in fairseq's checkpoints
 from one_layer_lt.rules.edge_popup import EdgePopup
 from scripts.bench.timing import Row
-from scripts.score import ROOT
+from scripts.results import ROOT
 
 UPDATES = 50
 KEEP = 0.5
@@ -26,7 +26,7 @@ def rows() -> Iterator[Row]:
         _run("-m", "data_prep.numbers", "--pairs", "5000", "--out", str(data))
         one, two = Path(scratch, "one"), Path(scratch, "two")
         _run("-m", "fairseq_cli.train", *_arguments(data, one), "--cpu", "--update-freq", "2")
-        _run("scripts/distributed.py", "--processes", "2", "--", *_arguments(data, two))
+        _run("-m", "one_layer_lt", "launch", "--processes", "2", "--", *_arguments(data, two))
         first, second = (load_checkpoint_to_cpu(str(folder / "checkpoint_last.pt"))["model"] for folder in (one, two))
     scores = [name for name in first if name.endswith("parametrizations.weight.original")]
     rule = EdgePopup(KEEP)

@@ -27,7 +27,7 @@ from one_layer_lt.text.lines import read_lines
 from one_layer_lt.ticket.sizes import sizes
 from one_layer_lt.translation import Decoding, no_progress
 from scripts.bench.timing import Row, in_process, interleaved
-from scripts.score import ROOT
+from scripts.results import ROOT
 
 BEAM = 5
 ROUNDS = 3

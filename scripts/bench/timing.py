@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Callable, Optional
 
-from scripts.score import ROOT
+from scripts.results import ROOT
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 from typing import Callable
 
-import click
 import pytest
 
 from one_layer_lt import TicketError
 from one_layer_lt.errors import UserError
 from one_layer_lt.optional import need
-from one_layer_lt.terminal import run, run_click
+from one_layer_lt.terminal import run
 from one_layer_lt.vision.data import DataError
 
 
@@ -38,7 +37,6 @@ def raising(error: BaseException) -> Callable[[], None]:
         (FileNotFoundError(2, "No such file", "a.ticket"), 2, "error: a.ticket: No such file\n"),
         (OSError(28, "No space left on device"), 2, "error: system: No space left on device\n"),
         (MemoryError(), 2, "error: MemoryError\n"),
-        (click.UsageError("no such option"), 2, "error: no such option\n"),
         (KeyboardInterrupt(), 130, "error: interrupted: run the same command again\n"),
         (BrokenPipeError(), 0, ""),
         (SystemExit(3), 3, ""),
@@ -64,11 +62,9 @@ def test_a_bug_keeps_its_traceback() -> None:
         assert caught.value is error
 
 
-def test_what_click_hands_on_is_the_users(capsys: pytest.CaptureFixture[str]) -> None:
-    command = click.Command("beam", callback=raising(ValueError("beam must be at least 1, not 0")))
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("sys.argv", ["beam", "--"])
-        assert ended(lambda: run_click(command), capsys) == (2, "error: beam must be at least 1, not 0\n")
+def test_what_the_library_refuses_may_be_the_users(capsys: pytest.CaptureFixture[str]) -> None:
+    refusing = raising(ValueError("beam must be at least 1, not 0"))
+    assert ended(lambda: run(refusing, ValueError), capsys) == (2, "error: beam must be at least 1, not 0\n")
 
 
 def test_a_missing_extra_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,5 +120,5 @@ class TestArchitecture:
     def test_one_that_is_not_installed(self, flaw_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(ticket_module.ARCHITECTURES, "toy", "no_such_package.ticket")
         ticket = load_ticket(resign(flaw_file, set_entry("architecture", "kind", "toy")))
-        with pytest.raises(TicketError, match="needs no_such_package, which is not installed"):
+        with pytest.raises(TicketError, match="no_such_package is not installed: pip install"):
             ticket.model()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from one_layer_lt import MaskConfig, fold_, load_ticket, mask_, masked_weight, save_ticket, scores_of
-from one_layer_lt.provenance import OtherWeights
+from one_layer_lt.record import OtherWeights
 
 from .conftest import Tied
 

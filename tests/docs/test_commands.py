@@ -14,19 +14,20 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-import click
 import pytest
 from fairseq import options
 from torch.distributed.run import get_args_parser
 
-from one_layer_lt.cli import cli
-from one_layer_lt.vision.__main__ import cli as vision
+from one_layer_lt.cli import COMMANDS, call
 from scripts.study import chosen, read_study
 
 from .shell import ROOT, commands, shown
 
-RECIPES = {"scripts/quickstart.sh": "scripts.quickstart", "scripts/score.sh": "scripts.score"}
-GROUPS: dict[str, Any] = {"one_layer_lt": cli, "one_layer_lt.vision": vision}
+RECIPES = {"scripts/quickstart.sh": "scripts.quickstart"}
+# What else starts a subcommand of one-layer-lt, and which ("": the first argument says).
+STARTS = {"one_layer_lt": "", "one_layer_lt.vision": "vision", "scripts.distributed": "launch"}
+STARTS.update({f"scripts.{name}": name for name in ("average", "compare", "distil", "embeddings", "prune", "score")})
+PASSING = {"launch": "fairseq-train", "prune": "fairseq-train", "score": "fairseq-generate"}
 PARSERS = {
     "fairseq-train": options.get_training_parser,
     "fairseq-generate": options.get_generation_parser,
@@ -58,12 +59,13 @@ def check(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         words = words[1:]
     for word in words:
         assert not OWN.fullmatch(word) or (ROOT / word).exists(), f"no such file: {word}"
-    words = ["0" if re.fullmatch("[A-Z]", word) else word for word in words]
+    stand_in = {"$(one-layer-lt plugin-dir)": "fairseq_plugins"}
+    words = ["0" if re.fullmatch("[A-Z]", word) else stand_in.get(word, word) for word in words]
     program, *arguments = words
     if program == "bash":
         check_recipe(arguments, monkeypatch)
     elif program == "one-layer-lt":
-        check_click(cli, arguments)
+        check_subcommand(arguments)
     elif program in PARSERS:
         check_fairseq(program, arguments)
     elif program == "torchrun":
@@ -79,6 +81,8 @@ def check_recipe(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert (ROOT / script).is_file()
     if script.startswith("data_prep/"):
         check_main(f"data_prep.{Path(script).stem}", rest, monkeypatch)
+    elif script == "scripts/score.sh":
+        check_subcommand(["score", *rest])
     elif script in RECIPES:
         check_main(RECIPES[script], rest, monkeypatch)
 
@@ -87,13 +91,15 @@ def check_python(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     if arguments[0] == "-c":
         compile(arguments[1], "shown", "exec")
         return
-    if arguments[0] != "-m":
-        assert OWN.fullmatch(arguments[0])
-        check_main(arguments[0].removesuffix(".py").replace("/", "."), arguments[1:], monkeypatch)
-    elif arguments[1] in GROUPS:
-        check_click(GROUPS[arguments[1]], arguments[2:])
+    if arguments[0] == "-m":
+        module, *rest = arguments[1:]
     else:
-        check_main(arguments[1], arguments[2:], monkeypatch)
+        assert OWN.fullmatch(arguments[0])
+        module, rest = arguments[0].removesuffix(".py").replace("/", "."), arguments[1:]
+    if module in STARTS:
+        check_subcommand([STARTS[module], *rest] if STARTS[module] else rest)
+    else:
+        check_main(module, rest, monkeypatch)
 
 
 def check_torchrun(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,19 +127,24 @@ def check_main(module: str, arguments: list[str], monkeypatch: pytest.MonkeyPatc
         if ended.code or "--help" not in arguments:
             pytest.fail(f"{module} refuses {shlex.join(arguments)}")
     passed = arguments[arguments.index("--") + 1 :] if "--" in arguments else []
-    if passed and module != "scripts.score":
+    if passed:
         check_fairseq("fairseq-train", passed)
 
 
-def check_click(group: Any, arguments: list[str]) -> None:
-    if not arguments:
-        return
+def check_subcommand(arguments: list[str]) -> None:
+    """Of one-layer-lt; what follows a lone `--` is another program's."""
+    if len(arguments) < 2:
+        assert not arguments or arguments[0] in COMMANDS or arguments[0].startswith("-")
+        return  # it is named, not shown in use
     try:
-        context = click.Context(group)
-        name, command, rest = group.resolve_command(context, list(arguments))
-        command.make_context(name, rest, parent=context)
-    except click.ClickException as error:
-        pytest.fail(error.format_message())
+        call(arguments)
+    except Parsed as parsed:
+        (args,) = parsed.args
+        if passed := getattr(args, "passed", None):
+            check_fairseq(PASSING[arguments[0]], passed)
+    except SystemExit as ended:
+        if ended.code or "--help" not in arguments:
+            pytest.fail(f"one-layer-lt refuses {shlex.join(arguments)}")
 
 
 def check_fairseq(program: str, arguments: list[str]) -> None:
@@ -176,7 +187,8 @@ def test_a_command_that_is_shown_is_one_that_works(file: str, command: str, monk
         "python scripts/sweep.py scripts/studies/ablation.toml 'no such run'",
         "python scripts/flips.py out.json -- DATA --archs one_layer_masked ...",
         "bash data_prep/numbers.sh --pairs many",
-        "one-layer-lt fold x.ticket --to onnx -o out",
+        "one-layer-lt convert x.ticket --to onnx -o out",
+        "one-layer-lt launch --processes 2 -- DATA --archs one_layer_masked ...",
         "one-layer-lt unfold x.ticket",
         "torchrun --nproc-per-node 2 -m one_layer_lt.vision train --recipes digits",
         "sudo bash scripts/quickstart.sh",

@@ -17,8 +17,8 @@ from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq_cli import generate, interactive
 
+from fairseq_plugins.commands.average import average
 from one_layer_lt import masked_modules, masked_weight, scores_of
-from scripts.average import average
 
 from .running import PLUGIN, batch, load_model, load_state, train, train_arguments
 

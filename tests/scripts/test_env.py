@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.score import ROOT
+from scripts.results import ROOT
 
 # A Python without the modules. What it makes is a copy of itself; as `python -m venv`, it clears through links.
 PYTHON = """#!/bin/bash

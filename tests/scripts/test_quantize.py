@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from fairseq_plugins.checkpoints import load
+from fairseq_plugins.commands.average import average
 from one_layer_lt.errors import UserError
 from one_layer_lt.rounding import BITS, RoundedWeight, integers, rounded
 from one_layer_lt.trained import parametrized_modules, trained_weight
-from scripts.average import average, load
 from scripts.quantize import packed, quantize, size, size_of_numbers, size_of_scales
 from tests.plugin import conftest as toy
 from tests.plugin.running import batch, load_model, train

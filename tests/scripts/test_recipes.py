@@ -13,8 +13,7 @@ from fairseq import options
 
 from data_prep import iwslt14, wmt14
 from data_prep.lib import pipeline
-from scripts.results import history
-from scripts.score import ROOT
+from scripts.results import ROOT, history
 from scripts.study import Run, read_study
 from tests.data_prep import test_campaigns as campaigns
 from tests.data_prep.conftest import recipe  # noqa: F401

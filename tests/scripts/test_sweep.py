@@ -13,9 +13,9 @@ import pytest
 from data_prep.lib.lock import locked
 from one_layer_lt import TicketError
 from one_layer_lt.errors import UserError
+from one_layer_lt.files import write_json
 from one_layer_lt.text.subwords import Subword
 from scripts import results, study, sweep
-from scripts.results import keep
 from scripts.study import Run
 from tests.plugin.running import SIZE, prepared
 from tests.scripts.test_study import STUDY, write
@@ -90,7 +90,7 @@ def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def make(run: Run, threads: int, again: bool = False) -> str:
         if run.slug == "reference-s1":
             raise fault
-        keep(run.result, {**result(20, 9), "command": shlex.join(run.command())})
+        write_json(run.result, {**result(20, 9), "command": shlex.join(run.command())})
         return "made"
 
     fault = TicketError("cannot be read")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from one_layer_lt.files import write_json
 from scripts import plots, study, tables
-from scripts.results import keep
 from tests.scripts.test_study import STUDY, write
 
 
@@ -34,7 +34,7 @@ def kept(path: Path, results: dict[str, dict[str, Any]]) -> None:
     """Keep results of a study's runs, by their slugs."""
     runs = {run.slug: run for run in study.read_study(path)}
     for slug, value in results.items():
-        keep(runs[slug].result, {**value, "command": shlex.join(runs[slug].command())})
+        write_json(runs[slug].result, {**value, "command": shlex.join(runs[slug].command())})
 
 
 def test_page_of_a_study(tmp_path: Path) -> None:

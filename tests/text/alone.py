@@ -16,7 +16,7 @@ class Blocked:
 
 sys.meta_path.insert(0, Blocked())
 """
-EXTRAS = ["subword_nmt", "mosestokenizer", "tqdm", "babel", "num2words", "gensim", "sklearn", "PIL", "ctranslate2"]
+EXTRAS = ["subword_nmt", "mosestokenizer", "babel", "num2words", "gensim", "sklearn", "PIL", "ctranslate2"]
 
 
 def blocked(names: list[str], code: str, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from one_layer_lt import load_ticket, masked_modules, masked_weight, precision, scores_of
-from one_layer_lt.vision.__main__ import main
+from one_layer_lt.cli import main
 from one_layer_lt.vision.data import DataSet, Images
 from one_layer_lt.vision.recipes import RECIPES, Recipe, recipe_of
 from one_layer_lt.vision.ticket import ticket_of
@@ -217,7 +217,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     """Runs the command line in this process: (exit code, standard output, standard error)."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["vision", *arguments])
+        monkeypatch.setattr(sys, "argv", ["one-layer-lt", "vision", *arguments])
         with pytest.raises(SystemExit) as stop:
             main()
         return int(stop.value.code or 0), *capsys.readouterr()
@@ -237,7 +237,7 @@ def test_command_line(command: Callable[..., tuple[int, str, str]], tmp_path: Pa
     assert "lenet_300_100 for 10 classes of images [1, 8, 8]" in command("info", ticket)[1]
     for arguments, says in (
         (["train", "--out", run, "--epochs", "3"], "holds a training with epochs 2, not 3"),
-        (["train", "--recipe", "mnist"], "Invalid value for '--recipe': 'mnist' is not one of"),
+        (["train", "--recipe", "mnist"], "argument --recipe: invalid choice: 'mnist' (choose from"),
         (["train", "--recipe", "mnist-conv2", "--root", str(tmp_path)], str(tmp_path)),
         (["train", "--recipe", "mnist-conv2"], "name the folder (root)"),
         (["train", "--lr", "0"], "lr must be a positive number"),

@@ -1,4 +1,4 @@
-"""scripts/prune.py: rounds of a few updates, in this process but for one run of the command."""
+"""one-layer-lt prune: rounds of a few updates, in this process but for one run of the command."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq_cli import generate
 from fairseq_cli import train as fairseq_train
 
-from data_prep.lib import cli
+from fairseq_plugins.commands import prune
+from one_layer_lt.cli import main
 from one_layer_lt.errors import UserError
 from one_layer_lt.pruning import count_kept, pruned_modules, pruned_weight
 from one_layer_lt.selection import kept_count
 from one_layer_lt.trained import trained_weight
-from scripts import prune
 from tests.plugin import conftest as toy
 from tests.plugin.running import PLUGIN, batch, build, load_model, load_state, train, train_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "scripts" / "prune.py"
 ORIGINAL = ".parametrizations.weight.original"
 UPDATES, REWIND = 6, 2
 SMALL = ["--encoder-layers", "1", "--decoder-layers", "1", "--no-epoch-checkpoints"]
@@ -105,7 +104,7 @@ def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor])
 
 def test_command_trains_prunes_and_trains_again(corpus: Path, tmp_path: Path) -> None:
     run = tmp_path / "imp"
-    command = [sys.executable, str(SCRIPT), "--rounds", "1", "--rate", "0.3", "--rewind", str(REWIND)]
+    command = [sys.executable, "-m", "one_layer_lt", "prune", "--rounds", "1", "--rate", "0.3", "--rewind", str(REWIND)]
     command += ["--save-dir", str(run), "--", *arguments(corpus)]
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
     result = subprocess.run(command, env=variables, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -239,7 +238,7 @@ def test_generation_folds(corpus: Path, whole: tuple[Path, States]) -> None:
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        ([], "required: --rounds, --rewind, --save-dir"),
+        ([], "required: --rounds, --rewind, -o/--out"),
         (["--rounds", "0"], "argument --rounds: 0 is not a whole number above 0"),
         (["--rewind", "-1"], "argument --rewind: -1 is not a whole number above 0"),
         (["--rate", "1"], "argument --rate: 1 is not a number between 0 and 1"),
@@ -247,7 +246,7 @@ def test_generation_folds(corpus: Path, whole: tuple[Path, States]) -> None:
         (["--scope", "layer"], "argument --scope: invalid choice: 'layer'"),
         (["data"], "unrecognized arguments: data"),
         (["--"], "put fairseq-train's arguments after a lone --"),
-        (["--", "data", "--save-dir", "x"], "--save-dir: not for the fairseq-train of this script; leave it out"),
+        (["--", "data", "--save-dir", "x"], "--save-dir: not for the fairseq-train of this command; leave it out"),
         (["--", "data", "--restore-file=x.pt"], "--restore-file: not for"),
         (["--", "data", "--log-file", "x"], "--log-file: not for"),
         (["--", "data", "--dense"], "--dense: not for"),
@@ -259,12 +258,12 @@ def test_bad_flags(
     flags: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ["--rounds", "1", "--rewind", "2", "--save-dir", str(tmp_path / "imp")] if flags else []
-    monkeypatch.setattr(sys, "argv", ["prune.py", *given, *flags])
+    monkeypatch.setattr(sys, "argv", ["one-layer-lt", "prune", *given, *flags])
     with pytest.raises(SystemExit) as stop:
-        cli.run(prune.main)
+        main()
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("prune.py: error: ")
+    assert line.startswith("error: ")
     assert says in line
     assert not (tmp_path / "imp").exists()
 
@@ -273,7 +272,7 @@ def test_other_settings_are_not_mixed(corpus: Path, tmp_path: Path, started: Sta
     with pytest.raises(UserError, match="--rewind 1: round 0 ended at update 1; it must go beyond"):
         prune_rounds(tmp_path, corpus, updates=1, rewind=1)
     for name, value in (("rewind", 2), ("rate", 0.3), ("scope", "tensor")):
-        with pytest.raises(UserError, match=f"--{name} {value}: .* was begun with .*; choose another --save-dir"):
+        with pytest.raises(UserError, match=f"--{name} {value}: .* was begun with .*; choose another --out"):
             prune_rounds(tmp_path, corpus, **{"rewind": 1, name: value})
     assert len(started) == 1
 

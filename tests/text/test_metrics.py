@@ -1,12 +1,12 @@
-"""scripts/metrics.py: scores of a few lines, and the intervals around them."""
+"""text/metrics.py: scores of a few lines, and the intervals around them."""
 
 from __future__ import annotations
 
 import pytest
 from sacrebleu.metrics import BLEU, CHRF
 
-from scripts import metrics
-from tests.scripts.test_score import ENGLISH, settings
+from one_layer_lt.text import metrics
+from tests.cli.test_score import ENGLISH, settings
 
 REFERENCES = [f"The {number}th man sees {number} dogs near the old house ." for number in range(40)]
 HYPOTHESES = [line.replace("old ", "") if number % 3 else line for number, line in enumerate(REFERENCES)]

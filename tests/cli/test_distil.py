@@ -1,4 +1,4 @@
-"""scripts/distil.py: models' translations beside the corpus."""
+"""one-layer-lt distil: models' translations beside the corpus."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import torch
 from fairseq.data.indexed_dataset import MMapIndexedDataset
 
 from data_prep.lib.binary import dictionary, read_train
+from fairseq_plugins.commands import distil
+from fairseq_plugins.commands.reverse import reverse
 from one_layer_lt.errors import UserError
 from one_layer_lt.text.manifest import Manifest
 from one_layer_lt.text.subwords import Subword
-from scripts import distil
-from scripts.reverse import reverse
 from tests.plugin.running import prepared, train
 
 Model = Callable[..., Path]
@@ -148,13 +148,13 @@ def test_models_that_do_not_fit(
     refuse(r"no such checkpoint", forth, tmp_path / "none.pt")
     assert not said
     assert not list(tmp_path.glob("distilled*"))
-    with caplog.at_level(logging.WARNING, "scripts.distil"):
+    with caplog.at_level(logging.WARNING, "fairseq_plugins.commands.distil"):
         distil.distil([gone], data, out, beam=5)
     assert "gone, which is not here to compare" in caplog.text
 
 
 def test_real_models_speak(tmp_path: Path) -> None:
-    """Both directions, the other one from scripts/reverse.py."""
+    """Both directions, the other one from `one-layer-lt reverse`."""
     data, other, out = prepared(tmp_path, Subword("sentencepiece", 60)), tmp_path / "reversed", tmp_path / "out"
     reverse(data, other)
     flags = ("--no-epoch-checkpoints", "--max-tokens", "400")

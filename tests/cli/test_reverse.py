@@ -1,4 +1,4 @@
-"""scripts/reverse.py: the other direction of a data folder."""
+"""one-layer-lt reverse: the other direction of a data folder."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from data_prep.lib.binary import read_train
+from fairseq_plugins.commands.reverse import reverse
 from one_layer_lt.errors import UserError
 from one_layer_lt.text.manifest import Manifest
 from one_layer_lt.text.subwords import Subword
-from scripts.reverse import reverse
 from tests.plugin.running import prepared
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sacrebleu.metrics import BLEU, CHRF
 from sacrebleu.significance import PairedTest, Result
 
-from one_layer_lt.text.manifest import Settings
+from .manifest import Settings
 
 UNSPACED = {"zh": "zh", "ja": "char", "ko": "char"}  # languages that BLEU's usual tokenizer cannot split
 

@@ -1,4 +1,4 @@
-"""scripts/distributed.py: two ranks that train as one, and, with a stand-in for fairseq-train, how it all ends."""
+"""one-layer-lt launch: two ranks that train as one, and, with a stand-in for fairseq-train, how it all ends."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Any, Callable
 import pytest
 import torch
 
-from scripts.distributed import environment
+from one_layer_lt.cli.launch import environment
 from tests.plugin import conftest as toy
 from tests.plugin.running import load_state, train, train_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "scripts" / "distributed.py"
+COMMAND = [sys.executable, "-m", "one_layer_lt", "launch"]
 corpus = toy.corpus
 
 # Writes down its process, its flags and its environment; then does what its first argument says.
@@ -37,7 +37,7 @@ exec(sys.argv[1])
 
 @pytest.fixture
 def launch(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Start the script with a stand-in for fairseq-train."""
+    """Start the command with a stand-in for fairseq-train."""
     package = tmp_path / "fairseq_cli"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -45,7 +45,7 @@ def launch(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
 
     def start(*arguments: str, **variables: str) -> subprocess.Popen[str]:
         variables = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", **variables}
-        command = [sys.executable, str(SCRIPT), *arguments]
+        command = [*COMMAND, *arguments]
         pipe = subprocess.PIPE
         return subprocess.Popen(
             command, env=variables, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True, preexec_fn=_heed_signals
@@ -55,7 +55,7 @@ def launch(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
 
 
 def _heed_signals() -> None:
-    """Whoever runs the tests in the background may have had some ignored, which the script would then heed."""
+    """Whoever runs the tests in the background may have had some ignored, which the command would then heed."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
 
@@ -81,7 +81,7 @@ def _gone(pid: int) -> bool:
 def test_two_ranks_train_as_one_process_with_twice_the_batch(corpus: Path, tmp_path: Path) -> None:
     flags = ["--lr", "1e-3", "--max-epoch", "1"]
     arguments = train_arguments(corpus, tmp_path / "pair", *flags, updates=99)
-    command = [sys.executable, str(SCRIPT), "--processes", "2", "--", *arguments, "--log-format", "simple"]
+    command = [*COMMAND, "--processes", "2", "--", *arguments, "--log-format", "simple"]
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
     result = subprocess.run(command, env=variables, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-2000:]
@@ -170,16 +170,16 @@ def test_signal_stops_all(
     ("flags", "says"),
     [
         ([], "--processes"),
-        (["--processes", "0", "--", "data"], "--processes 0: must be at least 1"),
-        (["--processes", "two", "--", "data"], "invalid int value: 'two'"),
+        (["--processes", "0", "--", "data"], "argument --processes: 0 is not a whole number above 0"),
+        (["--processes", "two", "--", "data"], "two is not a whole number above 0"),
         (["--processes", "2"], "after a lone --"),
         (["--processes", "2", "data"], "unrecognized arguments: data"),
         (["--processes", "2", "--nodes", "2", "--", "data"], "--nodes 2 needs --node-rank R and --master HOST:PORT"),
         (["--processes", "2", "--node-rank", "1", "--", "data"], "--node-rank 1: must be from 0 to 0"),
         (["--processes", "2", "--master", "somewhere", "--", "data"], "--master somewhere: must be HOST:PORT"),
         (["--processes", "2", "--master", "host:65536", "--", "data"], "--master host:65536: must be HOST:PORT"),
-        (["--processes", "2", "--", "data", "--distributed-world-size=4"], "--distributed-world-size: this script"),
-        (["--processes", "2", "--", "data", "--ddp-backend", "c10d"], "--ddp-backend: this script sets it"),
+        (["--processes", "2", "--", "data", "--distributed-world-size=4"], "--distributed-world-size: this command"),
+        (["--processes", "2", "--", "data", "--ddp-backend", "c10d"], "--ddp-backend: this command sets it"),
     ],
 )
 def test_bad_flags(launch: Callable[..., subprocess.Popen[str]], tmp_path: Path, flags: list[str], says: str) -> None:
@@ -187,7 +187,7 @@ def test_bad_flags(launch: Callable[..., subprocess.Popen[str]], tmp_path: Path,
     _, said = process.communicate(timeout=30)
     assert process.returncode == 2
     (line,) = said.splitlines()
-    assert line.startswith("distributed.py: error: ")
+    assert line.startswith("error: ")
     assert says in line
     assert not list(tmp_path.glob("rank*"))
 

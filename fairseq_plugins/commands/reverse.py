@@ -1,18 +1,19 @@
 """Make a data folder for the other direction: source and target swap; text, subwords and dictionaries stay.
 
-python scripts/reverse.py data-bin/multi30k.de-en --out data-bin/multi30k.en-de
+one-layer-lt reverse data-bin/multi30k.de-en -o data-bin/multi30k.en-de
 """
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from data_prep.lib import cli
 from data_prep.lib.pipeline import workplace
+from one_layer_lt.cli.parser import add_out
 from one_layer_lt.errors import UserError
 from one_layer_lt.text.manifest import Manifest, Settings, checksums
 
@@ -45,13 +46,10 @@ def reversed_copy(data: Path, made: Path, settings: Settings) -> None:
         path.rename(path.with_name(path.name.replace(here, there)))
 
 
-def main() -> None:
-    parser = cli.Parser(prog="reverse.py", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path, help="prepared data folder")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="data folder to make")
-    args = parser.parse_args()
+    add_out(parser, "data folder to make", "FOLDER")
+
+
+def run(args: argparse.Namespace) -> None:
     reverse(args.data, args.out)
-
-
-if __name__ == "__main__":
-    cli.run(main)

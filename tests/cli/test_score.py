@@ -1,4 +1,4 @@
-"""scripts/score.py and scripts/average.py: the parts by hand-made input, and one whole run of fairseq."""
+"""one-layer-lt score and average: the parts by hand-made input, and one whole run of fairseq."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ import pytest
 import torch
 
 from data_prep.lib import pipeline
+from fairseq_plugins import checkpoints
+from fairseq_plugins.commands import average, score
+from fairseq_plugins.generate import parse, translate
+from one_layer_lt import provenance
+from one_layer_lt.cli import main
 from one_layer_lt.errors import UserError
 from one_layer_lt.text import moses
 from one_layer_lt.text.manifest import Manifest, Settings
 from one_layer_lt.text.subwords import Subword
-from scripts import average, score
 
 ROOT = Path(__file__).resolve().parents[2]
 GERMAN, ENGLISH = ["Guten Morgen, Welt!", "Das ist Peters Haus."], ["Good morning, world!", "That is Peter's house."]
@@ -66,22 +70,22 @@ def test_parse_takes_the_best_hypothesis_of_each_sentence() -> None:
         "H-1\t-inf\t\n",  # nothing but the end of the sentence
         "Generate test with beam=5\n",
     ]
-    assert score.parse(lines) == {2: "second", 0: "first \u2028 <unk> \t tab", 1: ""}
+    assert parse(lines) == {2: "second", 0: "first \u2028 <unk> \t tab", 1: ""}
 
 
 def test_translate_restores_the_order() -> None:
     program = r"print('H-1\t-1\tb\nH-0\t-1\t\u00e4\u2028\nH-2\t-1\t')"
-    assert score.translate([sys.executable, "-X", "utf8", "-c", program], 3) == ["ä\u2028", "b", ""]
+    assert translate([sys.executable, "-X", "utf8", "-c", program], 3) == ["ä\u2028", "b", ""]
 
 
 def test_translate_misses_a_sentence() -> None:
     with pytest.raises(UserError, match="translated 1 sentences, but there are 2"):
-        score.translate([sys.executable, "-c", r"print('H-0\t-1\ta')"], 2)
+        translate([sys.executable, "-c", r"print('H-0\t-1\ta')"], 2)
 
 
 def test_translate_tells_why_it_failed() -> None:
     with pytest.raises(UserError, match=r"fairseq-generate failed: ValueError: no luck$"):
-        score.translate([sys.executable, "-c", "raise ValueError('no luck')"], 2)
+        translate([sys.executable, "-c", "raise ValueError('no luck')"], 2)
 
 
 def test_detokenise() -> None:
@@ -141,11 +145,11 @@ def test_paths_are_of_the_repository_through_links(tmp_path: Path, monkeypatch: 
     (root / "runs").symlink_to(disk / "runs")
     (root / "data").symlink_to(disk / "data")
     (tmp_path / "link").symlink_to(root)  # to the repository itself
-    monkeypatch.setattr(score, "ROOT", root)
+    monkeypatch.setattr(provenance, "ROOT", root)
     monkeypatch.setattr(score, "translate", lambda command, count: ENGLISH)
     result = score.score(root / "runs" / "a", root / "data")
     assert (result["data"], result["checkpoint"]["path"]) == ("data", "runs/a/checkpoint_best.pt")
-    assert result["command"].startswith("python scripts/score.py runs/a --data data --split test ")
+    assert result["command"].startswith("one-layer-lt score runs/a --data data --split test ")
     checkpoint(root / "b.pt")
     assert score.score(tmp_path / "link" / "b.pt", root / "data")["checkpoint"]["path"] == "b.pt"
 
@@ -158,7 +162,7 @@ def test_average(tmp_path: Path) -> None:
     checkpoint(tmp_path / "checkpoint_1_900.pt", 70)
     path, parts = score.find_checkpoint(tmp_path, last=3)
     assert [part.name for part in parts] == ["checkpoint9.pt", "checkpoint10.pt", "checkpoint11.pt"]
-    state = average.load(path)
+    state = checkpoints.load(path)
     assert state["model"]["weight"].tolist() == [3, 3]
     assert (state["model"]["half"].item(), state["model"]["half"].dtype) == (3, torch.float16)
     assert state["model"]["version"].item() == 3
@@ -191,7 +195,7 @@ def test_a_checkpoint_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     torch.save({"model": {}, "args": Harmful()}, "bad.pt")
     with pytest.raises(UserError, match=r"bad\.pt is damaged, or no fairseq checkpoint"):
-        average.load(Path("bad.pt"))
+        checkpoints.load(Path("bad.pt"))
     assert not Path("harm").exists()
 
 
@@ -239,9 +243,9 @@ def test_errors_are_one_line(
     monkeypatch.chdir(tmp_path)
     data_folder(Path("data"))
     checkpoint(Path("a.pt"))
-    monkeypatch.setattr(sys, "argv", ["score.py", *arguments])
+    monkeypatch.setattr(sys, "argv", ["one-layer-lt", "score", *arguments])
     with pytest.raises(SystemExit) as stopped:
-        score.cli.run(score.main)
+        main()
     said = capsys.readouterr().err
     assert stopped.value.code == 2
     assert message in said
@@ -272,8 +276,10 @@ def test_whole_run_of_fairseq(
     subprocess.run(command, check=True, capture_output=True)
 
     arguments = [str(run_folder), "--data", str(data), "--last", "2", "--beam", "2", "--", "--cpu", "--max-len-b", "10"]
-    monkeypatch.setattr(sys, "argv", ["score.py", *arguments])
-    score.main()
+    monkeypatch.setattr(sys, "argv", ["one-layer-lt", "score", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
     result = json.loads((run_folder / "checkpoint_average_2.test.json").read_text())
     assert result["checkpoint"]["averaged"] == ["checkpoint1.pt", "checkpoint2.pt"]
     assert result["checkpoint"]["epoch"] == 2

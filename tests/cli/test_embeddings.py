@@ -1,4 +1,4 @@
-"""scripts/embeddings.py: vectors in the text format that fairseq reads, of a text and of a model."""
+"""one-layer-lt embeddings: vectors in the text format that fairseq reads, of a text and of a model."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 from fairseq import utils
 from fairseq.data import Dictionary
 
+from fairseq_plugins.commands import embeddings
 from one_layer_lt.errors import UserError
 from one_layer_lt.text.subwords import Subword
-from scripts import embeddings
 from tests.plugin.running import build, load_state, prepared, train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +25,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "scripts/embeddings.py", *map(str, arguments)]
+    command = [sys.executable, "-m", "one_layer_lt", "embeddings", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 

@@ -1,4 +1,4 @@
-"""scripts/compare.py: differences that are chance, those that are not, and results that must not be compared."""
+"""one-layer-lt compare: differences that are chance, those that are not, and results that must not be compared."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import Callable
 
 import pytest
 
+from fairseq_plugins.commands import score
+from one_layer_lt import provenance
+from one_layer_lt.cli import compare, main
 from one_layer_lt.errors import UserError
 from one_layer_lt.text.manifest import Manifest
-from scripts import compare, score
-from tests.scripts.test_score import checkpoint, settings
+from tests.cli.test_score import checkpoint, settings
 
 REFERENCES = [f"The {number}th man sees {number % 7} dogs near the old house." for number in range(40)]
 GOOD = [line.replace("old ", "") if number % 5 == 0 else line for number, line in enumerate(REFERENCES)]
@@ -23,8 +25,7 @@ SAMPLES = 200
 
 @pytest.fixture(autouse=True)
 def _root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (score, compare):
-        monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
 
 
@@ -39,7 +40,7 @@ def data_folder(name: str, references: Sequence[str] = REFERENCES, split: str = 
 
 @pytest.fixture
 def scored(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Scores translations as score.py does, and gives the JSON."""
+    """Scores translations as `one-layer-lt score` does, and gives the JSON."""
 
     def scored(name: str, translations: Sequence[str], data: str = "data", split: str = "test") -> Path:
         if not Path(data).is_dir():
@@ -105,8 +106,10 @@ def test_command_line(
     scored: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paths = scored("good", GOOD), scored("bad", BAD), scored("same", GOOD)
-    monkeypatch.setattr(sys, "argv", ["compare.py", *map(str, paths)])
-    compare.main()
+    monkeypatch.setattr(sys, "argv", ["one-layer-lt", "compare", *map(str, paths)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split("  ")[0] == "result"
     assert [line.split()[0] for line in lines[1:4]] == [str(path) for path in paths]
@@ -159,9 +162,9 @@ def test_changed_files_are_refused(scored: Callable[..., Path]) -> None:
         ("b/a.test.txt", "error: b/a.test.txt is no JSON ("),
         (
             "stored.json",
-            "error: stored.json is no result of score.py: name the JSON that it wrote beside the checkpoint",
+            "error: stored.json is no result of `one-layer-lt score`: name the JSON that it wrote beside the",
         ),
-        ("alone.json", "error: alone.txt is missing: score.py writes it beside alone.json"),
+        ("alone.json", "error: alone.txt is missing: `one-layer-lt score` writes it beside alone.json"),
         ("moved.json", "error: moved is not a prepared data folder"),
     ],
 )
@@ -180,9 +183,9 @@ def test_errors_are_one_line(
         ("moved", {**result, "data": "moved"}),
     ):
         Path(f"{file}.json").write_text(json.dumps(content))
-    monkeypatch.setattr(sys, "argv", ["compare.py", str(baseline), name])
+    monkeypatch.setattr(sys, "argv", ["one-layer-lt", "compare", str(baseline), name])
     with pytest.raises(SystemExit) as stopped:
-        compare.cli.run(compare.main)
+        main()
     said = capsys.readouterr().err.replace(f"{Path.cwd()}/", "")
     assert stopped.value.code == 2
     assert message in said

@@ -1,0 +1,1 @@
+"""The subcommands of `one-layer-lt` that need fairseq."""

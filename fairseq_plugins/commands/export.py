@@ -1,0 +1,29 @@
+"""Make a ticket of a checkpoint of one_layer_masked.
+
+one-layer-lt export runs/m30k/checkpoint_best.pt --data data-bin/multi30k.de-en -o m30k.ticket
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from one_layer_lt.cli.parser import add_data, add_out
+from one_layer_lt.ticket.sizes import sizes
+
+from ..ticket import from_checkpoint
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", type=Path, help="a checkpoint")
+    add_data(parser, "the fairseq data folder that it was trained on")
+    said = "sentencepiece model or BPE codes, where the data folder does not hold them"
+    parser.add_argument("--bpe", type=Path, metavar="FILE", help=said)
+    add_out(parser, "the ticket to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    ticket = from_checkpoint(args.checkpoint, args.data, args.bpe)
+    ticket.save(args.out)
+    measured = sizes(ticket)
+    print(f"{args.out}: {measured.file:,} bytes, of which masks {measured.masks:,}")

@@ -1,0 +1,56 @@
+"""Show what a ticket holds, and its size, against the dense model and the entropy bound.
+
+one-layer-lt info m30k.ticket
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from ..ticket import Ticket, load_ticket
+from ..ticket.sizes import Sizes, sizes
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, help="a ticket")
+
+
+def run(args: argparse.Namespace) -> None:
+    ticket = load_ticket(args.file)
+    measured = sizes(ticket)
+    Console(width=max(Console().width, 110)).print(_table(measured))
+    print("\n".join(_summary(ticket, measured)))
+
+
+def _table(measured: Sizes) -> Table:
+    table = Table("tensors", "number", "shape", "kept", "bits a weight", "bytes")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for kind in (*measured.masked, *measured.unmasked):
+        shape = " x ".join(map(str, kind.shape))
+        kept = f"{kind.kept / kind.weights:.1%}"
+        table.add_row(kind.name, str(kind.tensors), shape, kept, f"{kind.bits:.3f}", f"{kind.bytes:,.0f}")
+    return table
+
+
+def _summary(ticket: Ticket, measured: Sizes) -> Iterator[str]:
+    weights = ticket.weights
+    numbers = sum(spec.size for spec in weights)
+    yield f"random weights: {len(weights)}, {numbers:,} numbers, drawn from seed {_seeds(ticket)}"
+    bound = f", {measured.masks / measured.bound:.4f} times the entropy bound" if measured.bound else ""
+    yield f"masks: {measured.masks:,} bytes{bound}"
+    yield f"dictionaries and tokenizer: {measured.assets:,} bytes"
+    yield f"the file: {measured.file:,} bytes"
+    yield (
+        f"dense in float32: {measured.dense:,} bytes, {measured.dense / measured.without_assets:.1f} times the file "
+        "without dictionaries and tokenizer"
+    )
+
+
+def _seeds(ticket: Ticket) -> str:
+    return ", ".join(map(str, sorted({mask.config.seed for mask in ticket.masks})))
