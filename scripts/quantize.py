@@ -22,7 +22,7 @@ from typing import Any, Optional
 import torch
 from torch import Tensor
 
-from fairseq_plugins.checkpoints import load, save
+from fairseq_plugins.commands.average import load, save
 from one_layer_lt import terminal
 from one_layer_lt.cli.parser import Parser
 from one_layer_lt.errors import UserError

@@ -13,7 +13,7 @@ from typing import Any
 
 from fairseq.checkpoint_utils import load_model_ensemble
 
-from fairseq_plugins.checkpoints import load
+from fairseq_plugins.commands.average import load
 from fairseq_plugins.commands.score import progress_of, score
 from fairseq_plugins.options import cpu_flags
 from fairseq_plugins.ticket import from_checkpoint

@@ -30,7 +30,7 @@ from typing import Any, Optional
 import torch
 
 from data_prep.lib.lock import locked
-from fairseq_plugins.checkpoints import load
+from fairseq_plugins.commands.average import load
 from fairseq_plugins.commands.score import find_checkpoint
 from fairseq_plugins.options import cpu_flags
 from fairseq_plugins.ticket import from_checkpoint
@@ -38,7 +38,7 @@ from one_layer_lt import TicketError, terminal
 from one_layer_lt.cli.parser import Parser, count
 from one_layer_lt.errors import UserError
 from one_layer_lt.files import sha256, write_json
-from one_layer_lt.provenance import commit
+from one_layer_lt.origin import commit
 from one_layer_lt.text.manifest import Manifest
 from one_layer_lt.text.metrics import in_words
 from one_layer_lt.ticket.sizes import sizes

@@ -9,14 +9,16 @@ import argparse
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 
 from one_layer_lt.cli.parser import add_out, count
 from one_layer_lt.errors import UserError
+from one_layer_lt.files import whole
 
-from ..checkpoints import load, save
+from ..checkpoints import allow_fairseq_checkpoints
 
 
 def last_checkpoints(folder: Path, wanted: int) -> list[Path]:
@@ -48,6 +50,24 @@ def average(paths: Sequence[Path], out: Path) -> None:
             mean = (sums[name] / len(paths)).to(tensor.dtype)
             state["model"][name] = means.setdefault((tensor.data_ptr(), tensor.shape), mean)
     save(state, out)
+
+
+def save(state: dict[str, Any], out: Path) -> None:
+    """Write a checkpoint to translate with: without the optimiser's state, whole."""
+    with whole(out) as part:
+        torch.save({name: value for name, value in state.items() if name != "last_optimizer_state"}, part)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A checkpoint's contents, without running anything that it holds."""
+    allow_fairseq_checkpoints()
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError) as error:
+        raise UserError(f"{path} is damaged, or no fairseq checkpoint: {str(error).splitlines()[0]}") from error
+    if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
+        raise UserError(f"{path} is no fairseq checkpoint: it holds no model")
+    return state
 
 
 def _shapes(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Size]:

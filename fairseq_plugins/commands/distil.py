@@ -36,8 +36,8 @@ from one_layer_lt.files import sha256
 from one_layer_lt.text.manifest import Manifest, Settings, checksums
 from one_layer_lt.text.subwords import joined
 
-from ..checkpoints import load
 from ..generate import command, translate
+from .average import load
 from .reverse import reversed_copy, swapped
 from .score import find_checkpoint
 

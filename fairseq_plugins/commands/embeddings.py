@@ -28,7 +28,7 @@ from one_layer_lt.files import whole
 from one_layer_lt.optional import need
 from one_layer_lt.text.manifest import Manifest
 
-from ..checkpoints import load
+from .average import load
 
 EPOCHS = 20  # of fastText
 Vectors = npt.NDArray[np.float32]

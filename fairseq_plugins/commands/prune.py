@@ -39,7 +39,7 @@ from one_layer_lt.errors import UserError
 from one_layer_lt.files import whole, write_json
 from one_layer_lt.pruning import SCOPES, count_kept, prune_
 
-from ..checkpoints import load
+from .average import load
 
 # Given to fairseq-train here, or against its purpose: rounds are resumed, and rewound with their optimizer.
 REFUSED = ["--save-dir", "--log-file", "--restore-file", "--dense", "--prunable"]

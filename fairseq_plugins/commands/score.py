@@ -29,14 +29,13 @@ from sacrebleu.metrics import BLEU
 from one_layer_lt.cli.parser import Parser, add_data, add_out, add_search, count
 from one_layer_lt.errors import UserError
 from one_layer_lt.files import sha256, write_whole
-from one_layer_lt.provenance import commit, machine, relative
+from one_layer_lt.origin import commit, machine, relative
 from one_layer_lt.text import moses
 from one_layer_lt.text.manifest import Manifest, read_split
 from one_layer_lt.text.metrics import in_words, measure, measured
 
-from ..checkpoints import load
 from ..generate import command, translate
-from .average import average, last_checkpoints
+from .average import average, last_checkpoints, load
 
 POST_PROCESS = {"sentencepiece": "sentencepiece", "moses-bpe": "subword_nmt"}
 
