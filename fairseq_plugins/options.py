@@ -91,7 +91,7 @@ class MaskOptions(FairseqDataclass):
         "checkpoint of a dense model of the same sizes, best a --twin: masks start as like its weights as they can; "
         "without --weight-scale-per-kind, random weights get the scale that suits",
     )
-    prunable: bool = _option(False, "with --dense: weights under masks of ones, for `one-layer-lt prune`")
+    prunable: bool = _option(False, "with --dense: weights under masks of ones, for scripts/prune.py to prune")
     train_bits: Optional[int] = _option(
         None, "with --dense: weights are rounded to so many bits (2 to 8) as they are used, for scripts/quantize.py"
     )
