@@ -28,8 +28,6 @@ TEST = [
     "pytest-xdist",
     "ruff",
     TRITON,
-    "tqdm",
-    "types-tqdm",
 ]
 
 setup(
@@ -42,7 +40,6 @@ setup(
     packages=find_packages(include=["one_layer_lt*", "fairseq_plugins*", "data_prep*"]),
     include_package_data=True,
     install_requires=[
-        "click",
         "numpy",
         "rich",
         "safetensors",

@@ -8,17 +8,19 @@ from types import TracebackType
 from typing import Any, Optional
 
 
-class Progress:
-    """A count on its way to its total, shown on stderr; a context manager. n: how far it is."""
+class progress:
+    """A count on its way to its total, shown on stderr; a context manager. n: how far it is. note: its last words."""
 
-    def __init__(self, what: str, total: int | None, unit: str, done: int, shown: bool) -> None:
+    def __init__(
+        self, what: str, total: int | None = None, unit: str = "lines", done: int = 0, shown: bool = True
+    ) -> None:
         self.what, self.total, self.unit, self.n, self.note = what, total, unit, done, ""
         self._lively = sys.stderr.isatty()
         self._wait = 0.2 if self._lively else 30.0  # seconds between two looks
         self._due = time.monotonic() + max(1.0, self._wait) if shown else float("inf")
         self._bar: Any = None  # rich's, once there is something to show
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> progress:
         return self
 
     def update(self, n: int = 1) -> None:
@@ -39,30 +41,20 @@ class Progress:
             return
         if self._bar is None:
             self._bar = _begun(self)
-        self._bar.update(0, completed=self.n, note=self.note)
+        self._bar.update(0, total=self.total, completed=self.n, note=self.note)
 
 
-def progress(what: str, total: int | None = None, unit: str = "lines", done: int = 0, shown: bool = True) -> Progress:
-    """A bar to be used as a context manager; call `.update(n)`. note: its last words."""
-    return Progress(what, total, unit, done, shown)
-
-
-def _begun(of: Progress) -> Any:
+def _begun(of: progress) -> Any:
+    from rich import progress as rich
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import Progress as Bar
 
-    bytes_ = of.unit == "B"
-    counted = [DownloadColumn()] if bytes_ else [MofNCompleteColumn(), TextColumn(of.unit)]
-    ends = [TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}")]
-    bar = Bar(TextColumn(of.what), BarColumn(), *counted, *ends, console=Console(stderr=True), transient=True)
-    bar.add_task("", total=of.total, completed=of.n, note=of.note)
+    def text(shown: str) -> rich.TextColumn:
+        return rich.TextColumn(shown, markup=False)  # names of files may look like markup
+
+    counted = [rich.DownloadColumn()] if of.unit == "B" else [rich.MofNCompleteColumn(), text("{task.fields[unit]}")]
+    times = [rich.TimeElapsedColumn(), rich.TimeRemainingColumn(), text("{task.fields[note]}")]
+    columns = [text("{task.description}"), rich.BarColumn(), *counted, *times]
+    bar = rich.Progress(*columns, console=Console(stderr=True), transient=True)
+    bar.add_task(of.what, total=of.total, completed=of.n, unit=of.unit, note=of.note)
     bar.start()
     return bar

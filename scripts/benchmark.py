@@ -27,7 +27,7 @@ from rich.table import Table
 from one_layer_lt import terminal
 from one_layer_lt.cli.parser import Parser
 from one_layer_lt.files import write_whole
-from one_layer_lt.provenance import commit, machine
+from one_layer_lt.origin import commit, machine
 from scripts import markdown, plots
 from scripts.bench import ranks, steps, tickets, vision
 from scripts.bench.timing import Row

@@ -33,7 +33,7 @@ from one_layer_lt import masked_modules, parametrization_of, scores_of, terminal
 from one_layer_lt.cli.parser import Parser
 from one_layer_lt.errors import UserError
 from one_layer_lt.files import write_json
-from one_layer_lt.provenance import commit, machine
+from one_layer_lt.origin import commit, machine
 from scripts.results import ROOT
 
 EVERY = 10

@@ -18,7 +18,7 @@ from one_layer_lt import terminal
 from one_layer_lt.cli.parser import Parser
 from one_layer_lt.errors import UserError
 from one_layer_lt.files import write_json
-from one_layer_lt.provenance import commit, machine
+from one_layer_lt.origin import commit, machine
 from one_layer_lt.ticket.sizes import sizes
 from one_layer_lt.vision import data as datasets
 from one_layer_lt.vision.recipes import Recipe, recipe_of

@@ -39,6 +39,11 @@ def average(paths: Sequence[Path], out: Path) -> None:
         if sums and _shapes(sums) != _shapes(state["model"]):
             raise UserError(f"{path} holds another model than {paths[0]}: they cannot be averaged")
         for name, tensor in state["model"].items():
+            if name in sums and name.endswith(("trained_over", "_extra_state")) and not torch.equal(sums[name], tensor):
+                raise UserError(
+                    f"{path} was trained with other masks, weights or data than {paths[0]}: they cannot be averaged"
+                )
+        for name, tensor in state["model"].items():
             if tensor.is_floating_point():
                 tensor = tensor.double() + sums.get(name, 0.0)
             sums[name] = tensor

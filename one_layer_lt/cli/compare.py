@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..provenance import located
+from ..origin import located
 from ..text.lines import read_lines
 from ..text.manifest import Manifest, Settings, read_split
 from ..text.metrics import bleu_of, interval, paired_test

@@ -11,7 +11,7 @@ from typing import Callable
 import pytest
 
 from fairseq_plugins.commands import score
-from one_layer_lt import provenance
+from one_layer_lt import origin
 from one_layer_lt.cli import compare, main
 from one_layer_lt.errors import UserError
 from one_layer_lt.text.manifest import Manifest
@@ -25,7 +25,7 @@ SAMPLES = 200
 
 @pytest.fixture(autouse=True)
 def _root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    monkeypatch.setattr(origin, "ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
 
 

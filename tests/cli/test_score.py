@@ -13,10 +13,9 @@ import pytest
 import torch
 
 from data_prep.lib import pipeline
-from fairseq_plugins import checkpoints
 from fairseq_plugins.commands import average, score
 from fairseq_plugins.generate import parse, translate
-from one_layer_lt import provenance
+from one_layer_lt import origin
 from one_layer_lt.cli import main
 from one_layer_lt.errors import UserError
 from one_layer_lt.text import moses
@@ -145,7 +144,7 @@ def test_paths_are_of_the_repository_through_links(tmp_path: Path, monkeypatch: 
     (root / "runs").symlink_to(disk / "runs")
     (root / "data").symlink_to(disk / "data")
     (tmp_path / "link").symlink_to(root)  # to the repository itself
-    monkeypatch.setattr(provenance, "ROOT", root)
+    monkeypatch.setattr(origin, "ROOT", root)
     monkeypatch.setattr(score, "translate", lambda command, count: ENGLISH)
     result = score.score(root / "runs" / "a", root / "data")
     assert (result["data"], result["checkpoint"]["path"]) == ("data", "runs/a/checkpoint_best.pt")
@@ -162,7 +161,7 @@ def test_average(tmp_path: Path) -> None:
     checkpoint(tmp_path / "checkpoint_1_900.pt", 70)
     path, parts = score.find_checkpoint(tmp_path, last=3)
     assert [part.name for part in parts] == ["checkpoint9.pt", "checkpoint10.pt", "checkpoint11.pt"]
-    state = checkpoints.load(path)
+    state = average.load(path)
     assert state["model"]["weight"].tolist() == [3, 3]
     assert (state["model"]["half"].item(), state["model"]["half"].dtype) == (3, torch.float16)
     assert state["model"]["version"].item() == 3
@@ -195,7 +194,7 @@ def test_a_checkpoint_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     torch.save({"model": {}, "args": Harmful()}, "bad.pt")
     with pytest.raises(UserError, match=r"bad\.pt is damaged, or no fairseq checkpoint"):
-        checkpoints.load(Path("bad.pt"))
+        average.load(Path("bad.pt"))
     assert not Path("harm").exists()
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fairseq_plugins.checkpoints import load
-from fairseq_plugins.commands.average import average
+from fairseq_plugins.commands.average import average, load
 from one_layer_lt.errors import UserError
 from one_layer_lt.rounding import BITS, RoundedWeight, integers, rounded
 from one_layer_lt.trained import parametrized_modules, trained_weight
