@@ -27,6 +27,8 @@ COLUMNS = (
 )
 MAIN = ("run", "seeds", "test BLEU", "95% interval", "test brevity penalty", SHARE, "file, kB")
 """The columns that the README shows of the main study."""
+README = ("multi30k", "twin")
+"""The studies that the README shows: one recipe's models, and those that start from a dense twin."""
 ENOUGH = 0.9
 """Of the dense model's BLEU, for the smallest files."""
 CURVES = 16
@@ -196,10 +198,10 @@ def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
     yield ""
 
 
-def main_table(study: Path, rows: Sequence[Row]) -> str:
-    """What the README shows of the main study: the rows that were tested."""
+def main_table(rows: Sequence[Row]) -> str:
+    """What the README shows of its studies: the rows that were tested."""
     dense = best_dense(rows)
-    lines = [cells(study.stem, row, None, dense) for row in rows if row.bleu("test")]
+    lines = [cells(row.run.study, row, None, dense) for row in rows if row.bleu("test")]
     return "\n".join(table(lines, rows, MAIN))
 
 
@@ -267,13 +269,14 @@ def main() -> None:
         prog="scripts.tables", description="Write the pages and plots of all studies from their results."
     ).parse_args()
     main_study = STUDIES / "multi30k.toml"
+    shown = [row for name in README for row in rows_of(STUDIES / f"{name}.toml")] if main_study.is_file() else []
+    if shown:
+        put_table(ROOT / "README.md", "python -m scripts.tables", main_table(shown))
     for study in sorted(STUDIES.glob("*.toml")):
         rows = rows_of(study)
         if not rows:
             continue
         more: list[str] = []
-        if study == main_study:
-            put_table(ROOT / "README.md", "python -m scripts.tables", main_table(study, rows))
         if study.stem == "sizes" and (points := list(sized(rows))):
             dense = best_dense(rows_of(main_study)) if main_study.is_file() else None
             best = statistics.fmean(dense.bleu("test")) if dense else None
