@@ -163,7 +163,7 @@ def _check(slots: Mapping[str, _Slot], masks: Mapping[str, Mask], dense: Mapping
             raise TicketError(f"{name} has shape {list(shape)}, the model's {list(slots[name].tensor.shape)}")
     for name, slot in slots.items():
         is_implied = isinstance(slot.tensor, nn.Parameter) and slot.tensor.dim() == 1
-        is_implied |= slot.tensor.numel() == 1  # tickets of before left such buffers out
+        is_implied |= not isinstance(slot.tensor, nn.Parameter) and slot.tensor.numel() == 1  # tickets of before
         if name not in masks and name not in dense and not is_implied:
             raise TicketError(f"lacks {name}, which the model has")
 
