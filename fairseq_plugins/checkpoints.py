@@ -26,6 +26,7 @@ from torch import Tensor
 
 from one_layer_lt.errors import UserError
 from one_layer_lt.files import whole
+from one_layer_lt.ticket import TicketError, load_ticket
 
 from .stop import stop
 
@@ -57,14 +58,22 @@ def load(path: Path) -> dict[str, Any]:
     except OSError:
         raise
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path} is damaged, or no fairseq checkpoint: {said}") from error
+        raise UserError(f"{path} is damaged, or no fairseq checkpoint{_advice(path)}") from error
     if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
         raise UserError(f"{path} is no fairseq checkpoint: it holds no model")
     if not all(isinstance(tensor, Tensor) for tensor in state["model"].values()):
         raise UserError(f"{path} is no fairseq checkpoint: its model holds more than tensors")
     check_checkpoint(state, path)
     return {name: part if name == "cfg" else _with_arrays(part) for name, part in state.items()}
+
+
+def _advice(path: Path) -> str:
+    """What else the file may be: torch would advise to load it unsafely."""
+    try:
+        load_ticket(path)
+    except (TicketError, OSError):
+        return ""
+    return ": it is a ticket, and the checkpoint that it was made of is wanted"
 
 
 def save(state: dict[str, Any], out: Path) -> None:

@@ -35,7 +35,7 @@ _UNSUPPORTED = (
 
 
 def from_checkpoint(checkpoint: Path, data: Path | None = None, subwords: Path | None = None) -> Ticket:
-    """The ticket of a checkpoint of ``one_layer_masked``.
+    """The ticket of a checkpoint of ``one_layer_masked``, or of the best one in a folder of them.
 
     data: the fairseq data folder, for its dictionaries and, if ``data_prep`` made it, its subword model; default: the
         one that the checkpoint names.
@@ -44,6 +44,8 @@ def from_checkpoint(checkpoint: Path, data: Path | None = None, subwords: Path |
     Raises ``TicketError`` where it is no masked Transformer, or has options that tickets do not carry; ``OSError``
     where a file is missing.
     """
+    if checkpoint.is_dir() and (checkpoint / "checkpoint_best.pt").is_file():
+        checkpoint /= "checkpoint_best.pt"
     if not checkpoint.is_file():
         raise FileNotFoundError(2, "no such checkpoint", str(checkpoint))
     if data is not None and not data.is_dir():

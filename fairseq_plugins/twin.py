@@ -72,8 +72,12 @@ def load_twin(path: str, model: nn.Module) -> Mapping[str, Tensor]:
     for name, module in model.named_modules():
         for attribute, parameter in module.named_parameters(recurse=False):
             full = f"{name}.{attribute}"
-            if parameter.dim() == 1 and not torch.equal(state[full], parameter.detach()):
-                _check_logit_scale(path, full, state[full], parameter.detach())
+            if parameter.dim() != 1:
+                continue
+            is_bias = attribute.endswith("bias")  # which the masked model has none of, whatever it is built with
+            wanted = torch.zeros_like(parameter) if is_bias else parameter.detach()
+            if not torch.equal(state[full], wanted):
+                _check_logit_scale(path, full, state[full], wanted)
                 lost.append(full)
     if lost:
         logger.warning(

@@ -28,6 +28,9 @@ class Projection:
     effective: float
     dense: float
 
+    def __repr__(self) -> str:
+        return f"Projection(cosine={self.cosine:.4f}, factor={self.factor:.4g})"
+
     @property
     def cosine(self) -> float:
         """Of the angle between the two: 1 where one is a multiple of the other; 0 where either is all zeros."""

@@ -38,7 +38,7 @@ def contents_of(
     for place in masked_places(model):
         groups.setdefault(place.original, []).append((place.name, masked_at(place)))
     if not groups:
-        raise ValueError("nothing to save: the model has no masked weights")
+        raise ValueError("nothing to save: the model has no masked weights, and a ticket holds masks")
     for users in groups.values():
         users[0][1].forget_all()
     redraws = _redraws({scores: users[0][1] for scores, users in groups.items()})
@@ -158,7 +158,9 @@ def _check(slots: Mapping[str, _Slot], masks: Mapping[str, Mask], dense: Mapping
         *((name, tuple(tensor.shape)) for name, tensor in dense.items()),
     ]:
         if name not in slots:
-            raise TicketError(f"holds {name}, which the model does not have")
+            masked = any(".parametrizations." in slot for slot in slots)
+            mend = ": it is masked, and a ticket fills one that is not (fold_ it first)" if masked else ""
+            raise TicketError(f"holds {name}, which the model does not have{mend}")
         if tuple(slots[name].tensor.shape) != shape:
             raise TicketError(f"{name} has shape {list(shape)}, the model's {list(slots[name].tensor.shape)}")
     for name, slot in slots.items():

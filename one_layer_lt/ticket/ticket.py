@@ -36,6 +36,10 @@ ARCHITECTURES = {"fairseq_transformer": "fairseq_plugins.ticket", "vision": "one
 class Ticket(Contents):
     """A masked model as its seed, its bits and what running it takes; see ``Contents`` for the fields."""
 
+    def __repr__(self) -> str:
+        kind = self.architecture.get("kind", "none named")
+        return f"<Ticket: {len(self.masks)} masks over {len(self.weights)} random weights, architecture: {kind}>"
+
     @classmethod
     def of(
         cls,
@@ -105,7 +109,10 @@ class Ticket(Contents):
     def _architecture(self) -> Any:
         kind = self.architecture.get("kind")
         if kind is None:
-            raise TicketError("does not say how to build its model: build it yourself, and give it to fill_")
+            raise TicketError(
+                "the ticket does not say how to build its network: build an unmasked one in Python, and give it to the "
+                "ticket's fill_"
+            )
         if not isinstance(kind, str) or kind not in ARCHITECTURES:
             raise TicketError(f"unknown architecture {kind!r:.60}; known are {', '.join(ARCHITECTURES)}")
         return companion(ARCHITECTURES[kind])

@@ -87,9 +87,9 @@ def checked(ticket: Ticket) -> dict[str, Any]:
 
 def translator(ticket: Ticket, engine: str, quantization: str | None, model: nn.Module | None) -> NoReturn:
     """A network for images translates nothing."""
-    raise TicketError("is of a network for images: one-layer-lt vision evaluate runs it")
+    raise TicketError("the ticket is of a network for images: one-layer-lt vision evaluate runs it")
 
 
 def convert(ticket: Ticket, folder: Path, to: str, quantization: str | None) -> NoReturn:
     """There is no other engine's format for it."""
-    raise TicketError("is of a network for images: Ticket.model() gives the dense network")
+    raise TicketError("the ticket is of a network for images: Ticket.model() gives the dense network")

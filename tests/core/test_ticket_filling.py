@@ -108,7 +108,7 @@ class TestFilling:
 class TestArchitecture:
     def test_without_one(self, flaw_file: Path) -> None:
         for use in (Ticket.model, Ticket.skeleton, Ticket.translator):
-            with pytest.raises(TicketError, match="does not say how to build its model"):
+            with pytest.raises(TicketError, match="does not say how to build its network"):
                 use(load_ticket(flaw_file))
 
     @pytest.mark.parametrize("kind", ["os", "", 7, ["fairseq_transformer"], {}, "fairseq_plugins.ticket"])

@@ -70,6 +70,11 @@ def test_signs_and_fitted_scales_come_from_the_twin(data: Path, twin: Path) -> N
     assert first is second
 
 
+def test_a_twin_is_no_reason_to_warn(data: Path, twin: Path, caplog: pytest.LogCaptureFixture) -> None:
+    build(data, *SIGNS, "--scores-from", str(twin))
+    assert "norms and biases" not in caplog.text
+
+
 def test_explicit_scales_stay(data: Path, twin: Path) -> None:
     flags = [*SIGNS, "--weight-scale-per-kind", "fc1=3"]
     model = build(data, *flags, "--scores-from", str(twin))

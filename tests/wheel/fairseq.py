@@ -34,7 +34,7 @@ run(
     "--target",
     "xx",
     "--size",
-    "60",
+    "40",
     "--out",
     "data",
 )
