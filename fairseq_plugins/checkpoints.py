@@ -36,8 +36,11 @@ CRITERIONS = (
     *("label_smoothed_cross_entropy", "label_smoothed_cross_entropy_with_rdrop", "cross_entropy"),
     "distilled_cross_entropy",
 )
-# Options that fairseq's Transformer evaluates as Python.
-EVALUATED = ("adaptive_softmax_cutoff", "adaptive_input_cutoff")
+# Endings of options that fairseq's Transformer evaluates as Python, and of those whose files it would open.
+EVALUATED = ("cutoff", "att_config")
+OPENED = ("embed_path",)
+_MOST = 1_000_000  # parts that settings and states may have
+_DEEPEST = 50
 _FORMATS = {"b1": "?", "i4": "<i", "i8": "<q", "f4": "<f", "f8": "<d"}  # numpy's code of a type -> that of struct
 _PLAIN = (type(None), bool, int, float, str)
 
@@ -46,7 +49,7 @@ class UntrustedCheckpoint(UserError):
     """A checkpoint that names what this project does not make."""
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path, mmap: bool = False) -> dict[str, Any]:
     """A checkpoint's contents on the CPU, checked. Nothing that it holds is run.
 
     Raises ``UserError`` where it is damaged or no checkpoint of fairseq, ``UntrustedCheckpoint`` as
@@ -54,14 +57,14 @@ def load(path: Path) -> dict[str, Any]:
     """
     allow_fairseq_checkpoints()
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except OSError:
         raise
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged, or no fairseq checkpoint{_advice(path)}") from error
     if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
         raise UserError(f"{path} is no fairseq checkpoint: it holds no model")
-    if not all(isinstance(tensor, Tensor) for tensor in state["model"].values()):
+    if not all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state["model"].items()):
         raise UserError(f"{path} is no fairseq checkpoint: its model holds more than tensors")
     check_checkpoint(state, path)
     return {name: part if name == "cfg" else _with_arrays(part) for name, part in state.items()}
@@ -106,9 +109,14 @@ def check_checkpoint(state: dict[str, Any], path: Any) -> None:
     for name in filter(None, (_get(model, "_name"), _get(model, "arch"))):
         if not isinstance(name, str) or ARCH_MODEL_NAME_REGISTRY.get(name, name) not in ARCHITECTURES:
             refuse(f"its architecture is {name!r:.60}")
-    for option in EVALUATED:
-        if _get(model, option) is not None:
-            refuse(f"its option {option} is {_get(model, option)!r:.60}, which fairseq would evaluate")
+    options = model if isinstance(model, dict) else vars(model) if isinstance(model, Namespace) else {}
+    for option, value in options.items():
+        if value is not None and str(option).endswith(EVALUATED):
+            refuse(f"its option {option} is {value!r:.60}, which fairseq would evaluate")
+        if value is not None and str(option).endswith(OPENED):
+            refuse(f"its option {option} names the file {value!r:.60}")
+    if _get(model, "scores_from") and not _get(model, "scores_in_checkpoint"):
+        refuse(f"its option scores_from names the file {_get(model, 'scores_from')!r:.60}")
 
 
 def guard_fairseq() -> None:
@@ -119,13 +127,11 @@ def guard_fairseq() -> None:
 
     @wraps(original)
     def guarded(path: Any, *args: Any, **kwargs: Any) -> Any:
-        local = checkpoint_utils.PathManager.get_local_path(path)
-        state = torch.load(local, map_location="cpu", weights_only=True, mmap=True)
+        state = load(Path(checkpoint_utils.PathManager.get_local_path(path)), mmap=True)
         if state.get("args") is not None:  # fairseq would turn them into settings by ways of its own
             raise UntrustedCheckpoint(
                 f"{path} is of an older fairseq: only checkpoints with settings as of 0.12 are read"
             )
-        check_checkpoint(state, path)
         return _with_arrays(original(path, *args, **kwargs))
 
     guarded.is_guarded = True  # type: ignore[attr-defined]
@@ -206,30 +212,41 @@ def _bytes(content: Any) -> bytes:
     return content.encode("latin1") if isinstance(content, str) else bytes(content)
 
 
-def _with_arrays(value: Any) -> Any:
-    """``value``, of dictionaries and lists, with arrays in place of their stand-ins."""
+def _with_arrays(value: Any, seen: dict[int, Any] | None = None, depth: int = 0) -> Any:
+    """``value``, of dictionaries and lists, with arrays in place of their stand-ins; each part is seen once."""
+    seen = {} if seen is None else seen
     if isinstance(value, _Array):
         return value.made
-    if isinstance(value, dict):
-        for key, part in value.items():
-            value[key] = _with_arrays(part)
-    elif type(value) in (list, tuple):
-        return type(value)(map(_with_arrays, value))
+    if id(value) in seen:
+        return seen[id(value)]
+    if isinstance(value, dict) or type(value) in (list, tuple):
+        _bounded(len(seen), depth)
+        seen[id(value)] = value
+        if isinstance(value, dict):
+            for key, part in value.items():
+                value[key] = _with_arrays(part, seen, depth + 1)
+        else:
+            value = seen[id(value)] = type(value)([_with_arrays(part, seen, depth + 1) for part in value])
     return value
 
 
-def _flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """(name, value) of all that dictionaries, namespaces and lists hold."""
+def _bounded(parts: int, depth: int) -> None:
+    if parts > _MOST or depth > _DEEPEST:
+        raise UserError("a checkpoint with more parts, or parts within parts, than training writes: it is refused")
+
+
+def _flat(value: Any, name: str, seen: set[int] | None = None, depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """(name, value) of all that dictionaries, namespaces and lists hold; what is held twice comes once."""
+    seen = set() if seen is None else seen
     if isinstance(value, Namespace):
         value = vars(value)
-    if isinstance(value, dict):
-        for key, part in value.items():
-            yield from _flat(part, f"{name}.{key}")
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            yield from _flat(part, name)
-    else:
+    if not isinstance(value, (dict, list, tuple)):
         yield name, value
+    elif id(value) not in seen:
+        seen.add(id(value))
+        _bounded(len(seen), depth)
+        for key, part in value.items() if isinstance(value, dict) else ((None, part) for part in value):
+            yield from _flat(part, name if key is None else f"{name}.{key}", seen, depth + 1)
 
 
 def _get(config: Any, name: str) -> Any:

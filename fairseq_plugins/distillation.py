@@ -79,6 +79,8 @@ class DistilledCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
             stop(NAME, f"--teacher-weight {teacher_weight}: choose one in [0, 1]")
         if not 0 <= hidden_weight < float("inf"):
             stop(NAME, f"--hidden-weight {hidden_weight}: choose 0 or a positive number")
+        if hidden_updates < 0 or (hidden_updates and not hidden_weight):
+            stop(NAME, f"--hidden-updates {hidden_updates}: choose 0 or more, and only with --hidden-weight")
         self.path, self.weight = teacher, teacher_weight
         self.hidden_weight, self.hidden_updates = hidden_weight, hidden_updates
         self._outputs: list[torch.Tensor] = []  # of the student's layers

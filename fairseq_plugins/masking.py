@@ -77,6 +77,10 @@ def mask_config(args: Namespace) -> MaskConfig:
         raise ValueError("--twin: needs --dense, for it is a dense model that masks imitate later, by --scores-from")
     if args.scores_from and args.dense:
         raise ValueError("--scores-from: goes with masks, not with --dense")
+    if args.scores_from and args.score_init != "standard":
+        raise ValueError(f"--score-init {args.score_init}: without effect with --scores-from, where scores start")
+    if args.twin and args.layer_norm == "affine":
+        raise ValueError("--layer-norm affine: not with --twin, whose layer norms are plain")
     query_key_scale(args, "encoder")
     if not (math.isfinite(args.logit_scale) and args.logit_scale > 0):
         raise ValueError(f"--logit-scale {args.logit_scale:g}: must be a positive number")

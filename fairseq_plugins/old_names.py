@@ -47,5 +47,6 @@ def rename_(args: Namespace) -> None:
     for old, value in given.items():
         new = RENAMED.get(old, old)
         if getattr(args, new, value) != value:
-            raise ValueError(f"{flag(old)} is an old name of {flag(new)}, which is given, too: leave it out")
+            said = "--share-heads or --share layer_mask" if old == new else flag(old)
+            raise ValueError(f"{said} is an old name of {flag(new)}, which is given, too: leave it out")
         setattr(args, new, value)

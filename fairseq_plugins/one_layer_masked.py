@@ -27,14 +27,14 @@ from one_layer_lt.record import OtherWeights
 from one_layer_lt.rounding import fold_rounded_, round_weights_
 
 from .belonging import KEY as BELONGING
-from .belonging import DoesNotBelong, belonging, by_flag, check_belonging, check_logit_scale
+from .belonging import DoesNotBelong, belonging, by_flag, check_belonging, check_kind, check_logit_scale
 from .embeddings import check_embedding_files
 from .masking import check_kinds, configure, mask_config
 from .old_names import add_old_names
 from .options import MaskOptions, set_defaults
 from .output import contiguous_output_
 from .stop import stop
-from .twin import fitted_scales, load_twin, plain_, report
+from .twin import fitted_scales, load_twin, plain_, report, resume_
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class OneLayerMaskedModel(TransformerModel):
         except (ValueError, OSError) as error:
             stop(NAME, error)
         model: OneLayerMaskedModel = super().build_model(args, task)
-        model.trained_on = belonging(task)
+        model.trained_on = belonging(task, args)
         model.cpu_bf16 = args.cpu_bf16 and bf16_or_warn("--cpu-bf16")
         _scale_logits(model, args.logit_scale)
         if args.prunable:
@@ -88,6 +88,8 @@ class OneLayerMaskedModel(TransformerModel):
         except ValueError as error:
             stop(NAME, error)
         trained = _trained_by_name(args, model)
+        if args.scores_from:
+            resume_(args)
         if args.scores_from and not getattr(args, "scores_in_checkpoint", False):
             try:
                 _mask_like_twin_(model, args, config, tied, trained)
@@ -115,6 +117,7 @@ class OneLayerMaskedModel(TransformerModel):
             logger.warning("the checkpoint does not say what data it was trained on, as those of before")
             state_dict = {**state_dict, BELONGING: self.trained_on}
         try:
+            check_kind(self.state_dict().keys(), state_dict.keys())
             name, norm = last_norm(self)
             check_logit_scale(norm, state_dict.get(f"{name}.weight"))
             return super().load_state_dict(state_dict, *args, **kwargs)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -88,6 +89,17 @@ def load_twin(path: str, model: nn.Module) -> Mapping[str, Tensor]:
             lost[0],
         )
     return state
+
+
+def resume_(args: Namespace) -> None:
+    """Where a training is about to go on, take the scales that were fitted from its checkpoint: it holds the scores."""
+    last = Path(getattr(args, "save_dir", None) or "", getattr(args, "restore_file", None) or "checkpoint_last.pt")
+    if not getattr(args, "save_dir", None) or not last.is_file():
+        return
+    begun = load(last, mmap=True)["cfg"]["model"]
+    if getattr(begun, "scores_from", None) and getattr(begun, "scores_in_checkpoint", False):
+        args.scores_in_checkpoint = True
+        args.weight_scale_per_kind = args.weight_scale_per_kind or begun.weight_scale_per_kind
 
 
 def fitted_scales(model: nn.Module, found: Mapping[str, Projection]) -> str:

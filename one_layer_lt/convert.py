@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Callable
+from typing import Any, Callable
 
 import torch
 from torch import nn
@@ -15,6 +15,7 @@ from .config import MaskConfig
 from .layout import Layout
 from .maskable import WEIGHT, Place, maskable_places, parametrized_places, replace_, tied_places
 from .parametrization import MaskedWeight, initial_scores, masked_at
+from .record import KEY
 from .rules import Member
 from .scope import JointRanking
 from .sharing import MASK_TOO, share_key, share_period
@@ -82,8 +83,17 @@ def mask_(
     trained |= {place.original for place in masked_places(model)}
     for parameter in model.parameters():
         parameter.requires_grad_(parameter in trained)
+    model.register_load_state_dict_pre_hook(_check_records)
     logger.info("masked %d tensors over %d random weights", len(groups), len(shared))
     return model
+
+
+def _check_records(model: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Refuse scores of other weights before any are loaded."""
+    for place in masked_places(model):
+        record = state_dict.get(f"{prefix}{place.module_prefix}parametrizations.{place.tensor}.0.{KEY}")
+        if record is not None:
+            masked_at(place).check_record(record)
 
 
 def fold_(model: nn.Module) -> nn.Module:

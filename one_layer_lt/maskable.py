@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Union, cast
@@ -48,6 +48,11 @@ class Place:
     def path(self) -> str:
         """The full name that the tensor has as a parameter of the unmasked model."""
         return f"{self.module_name}.{self.tensor}" if self.module_name else self.tensor
+
+    @property
+    def module_prefix(self) -> str:
+        """What the names of the module's own tensors begin with."""
+        return f"{self.module_name}." if self.module_name else ""
 
     @property
     def value(self) -> Tensor:
@@ -98,11 +103,19 @@ def replace_(values: Mapping[Place, nn.Parameter]) -> None:
             del module.parametrizations
             module.__class__ = type(module).__bases__[0]
         else:
-            for tensor in plain:
-                parametrize.remove_parametrizations(module, tensor, leave_parametrized=False)
+            _uncover_(module, list(plain))
         for tensor, value in plain.items():
             setattr(module, tensor, value)
         _follow_no_more_(module)
+
+
+def _uncover_(module: nn.Module, tensors: Sequence[str]) -> None:
+    """Remove some of a module's parametrizations, giving it a class without their properties for itself alone."""
+    for tensor in tensors:
+        del cast(nn.ModuleDict, module.parametrizations)[tensor]
+    shared = type(module)
+    own = {name: part for name, part in vars(shared).items() if name not in (*tensors, "__dict__", "__weakref__")}
+    module.__class__ = type(shared.__name__, shared.__bases__, own)
 
 
 def maskable_places(model: nn.Module) -> Iterator[Place]:
@@ -114,7 +127,18 @@ def maskable_places(model: nn.Module) -> Iterator[Place]:
         for tensor in _maskable(module):
             if isinstance(module._parameters.get(tensor), nn.parameter.UninitializedParameter):
                 raise ValueError(f"{module_name} is lazy and has no weight yet: run one batch through the model first")
-            yield Place(module_name, module, tensor)
+            place = Place(module_name, module, tensor)
+            if not place.is_parametrized:
+                _check_shape(place)
+            yield place
+
+
+def _check_shape(place: Place) -> None:
+    shape = tuple(place.original.shape)
+    if len(shape) < 2 or 0 in shape:
+        raise ValueError(f"{place.path} has shape {list(shape)}: a mask needs two dimensions, none of them empty")
+    if getattr(place.module, "sparse", False):
+        raise ValueError(f"{place.module_name} has sparse gradients, and scores have not: make it with sparse=False")
 
 
 def tied_places(model: nn.Module, places: Iterable[Place]) -> dict[nn.Parameter, list[Place]]:
@@ -162,14 +186,21 @@ def _follow_(module: nn.Module) -> None:
     """Recurrent modules keep a list of their weights: let it be what they are at each call."""
     if isinstance(module, nn.RNNBase) and _refresh not in module._forward_pre_hooks.values():
         module.register_forward_pre_hook(_refresh)
+        module.register_forward_hook(_release)
 
 
 def _follow_no_more_(module: nn.Module) -> None:
-    for number, hook in list(module._forward_pre_hooks.items()):
-        if hook is _refresh:
-            del module._forward_pre_hooks[number]
-            _refresh(module, ())
+    for hooks in (module._forward_pre_hooks, module._forward_hooks):
+        for number, hook in list(hooks.items()):
+            if hook in (_refresh, _release):
+                del hooks[number]
+                _refresh(module, ())
 
 
 def _refresh(module: Any, inputs: Any) -> None:
     module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
+
+
+def _release(module: Any, inputs: Any, output: Any) -> None:
+    """What is part of a graph cannot be copied."""
+    module._flat_weights = [None] * len(module._flat_weights_names)

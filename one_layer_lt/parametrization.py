@@ -18,6 +18,7 @@ from .maskable import Place
 from .record import KEY, OtherWeights, differences, record_of
 from .rules.straight_through import covered, effective_weight
 from .scope import JointRanking
+from .selection import same_bits
 from .weights import SharedWeight, draw_uniform, fans
 
 _computed: list[MaskedWeight] | None = None  # those to forget at the end of the outermost cached_weights()
@@ -73,8 +74,13 @@ class MaskedWeight(nn.Module):
         if is_transformed(scores):
             raise RuntimeError("torch.func does not see through masks: fold_ the model, or take no gradient of it")
         with_grad = torch.is_grad_enabled()
-        lasting = not with_grad and not self.training and self.joint is None
-        others = [self.shared.weight._version, *([] if self.joint is None else self.joint.version())]
+        # What is made in inference mode may be written into without a trace.
+        lasting = not with_grad and not self.training and self.joint is None and not torch.is_inference_mode_enabled()
+        others = [
+            id(self.shared.weight),
+            self.shared.weight._version,
+            *([] if self.joint is None else self.joint.version()),
+        ]
         key = (with_grad, id(scores), scores._version, scores.dtype, scores.device, scores.shape, *others)
         if self._value is not None and key == self._key and self._is_current(scores):
             return self._value
@@ -95,7 +101,7 @@ class MaskedWeight(nn.Module):
         """Whether the kept weight is still that of the scores: both may be written into, and ``.data`` tells nobody."""
         if self._value is None or _version(self._value) != self._version:
             return False
-        return self._seen is None or torch.equal(self._seen, scores)
+        return self._seen is None or same_bits(self._seen, scores.detach())
 
     def mask(self, scores: Tensor) -> Tensor:
         """The mask that evaluation uses, of the weight's shape and the scores' dtype."""
@@ -149,6 +155,10 @@ class MaskedWeight(nn.Module):
             warnings.warn("these scores do not say what they were trained over, as those of before", stacklevel=2)
             state_dict[prefix + KEY] = self.trained_over
             return
+        self.check_record(record)
+
+    def check_record(self, record: Tensor) -> None:
+        """Raises ``OtherWeights`` for scores that were trained over others, ``ValueError`` for a damaged record."""
         for field, (own, theirs) in differences(self.trained_over, record).items():
             raise OtherWeights(self.name, field, own, theirs)
 

@@ -56,10 +56,10 @@ def project_(model: nn.Module, dense: Dense) -> dict[str, Projection]:
     """Set the scores of a masked model, in place, so that each mask imitates a dense weight as well as its rule can.
 
     dense: a model of the same architecture, or its state dict: each masked tensor imitates the dense one of its name,
-    and of its shape. Each rule has a closed form (``MaskRule.project``) that maximises the cosine
-    between effective and dense weight; their ratio is left to ``Projection.factor``, by which ``MaskConfig.scale`` may
-    be multiplied. Where modules share a mask it imitates the sum of their weights; tensors that are ranked together
-    are imitated together.
+    and of its shape. Each rule has a closed form (``MaskRule.project``) for the largest
+    cosine between effective and dense weight, which it reaches, or, over random weights of several magnitudes, comes
+    close to. Their ratio is left to ``Projection.factor``, by which ``MaskConfig.scale`` may be multiplied. Where
+    modules share a mask it imitates the sum of their weights; tensors that are ranked together are imitated together.
 
     Returns what came of each masked tensor, by the name of its (first) module, or the tensor's
     own where that is not ``weight``. Raises ``ValueError``, before anything
@@ -104,6 +104,10 @@ def _projected(groups: Sequence[_Group]) -> list[Tensor]:
     """The searched scores of tensors that are ranked together: usually of one."""
     pairs = [_statistics(group) for group in groups]
     inner, energy = (torch.cat([pair[at].flatten() for pair in pairs]) for at in (0, 1))
+    # In units of their own size: what is very large or small would leave float32 on the way.
+    unit, tiny = energy.mean().clamp(min=torch.finfo(torch.float64).tiny), torch.finfo(torch.float64).tiny
+    inner = (inner / inner.square().mean().sqrt().clamp(min=tiny)).float()
+    energy = (energy / unit).float()
     shape = tuple(groups[0].masked.shared.weight.shape)
     scores = groups[0].masked.rule.project(inner, energy, 1.0 / math.sqrt(fans(shape)[0]))
     parts = scores.split([pair[0].numel() for pair in pairs])
@@ -111,8 +115,8 @@ def _projected(groups: Sequence[_Group]) -> list[Tensor]:
 
 
 def _statistics(group: _Group) -> tuple[Tensor, Tensor]:
-    """(inner, energy) of each searched score."""
-    masked, weight = group.masked, group.masked.shared.weight.float()
+    """(inner, energy) of each searched score: float64."""
+    masked, weight = group.masked, group.masked.shared.weight.double()
     basis = masked.rule.combine_(torch.ones_like(weight), weight, None)
     target = torch.stack([target.to(weight) for target in group.targets.values()]).sum(0)
     layout = masked.layout

@@ -114,9 +114,9 @@ def pruned_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     return parametrized_modules(model, PrunedWeight)
 
 
-def pruned_weight(module: nn.Module) -> PrunedWeight:
-    """The parametrization of such a module."""
-    return cast(PrunedWeight, parametrization_of(module))
+def pruned_weight(module: nn.Module, tensor: str = "weight") -> PrunedWeight:
+    """The parametrization of such a module's tensor."""
+    return cast(PrunedWeight, parametrization_of(module, tensor))
 
 
 def _check(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], keep: float, scope: str) -> None:

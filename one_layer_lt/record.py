@@ -13,6 +13,7 @@ from .config import MaskConfig
 from .weights import SharedWeight
 
 KEY = "trained_over"  # in the state dict, beside each masked tensor's scores
+_MOST = 1 << 16  # bytes of a record
 _START_ONLY = {"score_init"}  # what scores began as does not matter to what they are
 
 
@@ -25,14 +26,15 @@ def record_of(config: MaskConfig, shared: SharedWeight, name: str) -> Tensor:
 
 
 def differences(own: Tensor, theirs: Tensor) -> dict[str, tuple[Any, Any]]:
-    """Of two records, each field in which they differ, with both values. Raises ``ValueError`` for a damaged one."""
+    """Of two records, each field of both in which they differ, with both values.
+
+    Raises ``ValueError`` for a damaged one.
+    """
+    if theirs.dim() != 1 or theirs.numel() > _MOST or theirs.device.type == "meta":
+        raise ValueError("its record of what it was trained over is damaged, or not loaded yet")
     try:
         mine, other = (json.loads(bytes(record.to("cpu", torch.uint8).tolist())) for record in (own, theirs))
-        return {
-            field: (mine.get(field), other.get(field))
-            for field in {**mine, **other}
-            if mine.get(field) != other.get(field)
-        }
+        return {field: (mine[field], other[field]) for field in mine if field in other and mine[field] != other[field]}
     except (ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(f"its record of what it was trained over is damaged ({error})") from None
 
@@ -45,7 +47,7 @@ class OtherWeights(ValueError):
 
     def __init__(self, tensor: str, field: str, own: Any, theirs: Any) -> None:
         super().__init__(
-            f"{tensor}: its scores were trained with {field} {theirs!r}, and this model has {own!r}: build it with the "
-            "settings that the scores were trained with"
+            f"{tensor}: its scores were trained with {field} {theirs!r:.60}, and this model has {own!r}: build it with "
+            "the settings that the scores were trained with"
         )
         self.field, self.own, self.theirs = field, own, theirs

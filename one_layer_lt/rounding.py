@@ -118,4 +118,4 @@ def _numbers(weight: Tensor, scale: Tensor, bits: int) -> Tensor:
 
 
 def _float16(scale: Tensor) -> Tensor:
-    return scale.half().clamp_min(torch.finfo(torch.float16).smallest_normal)
+    return scale.clamp(torch.finfo(torch.float16).smallest_normal, torch.finfo(torch.float16).max).half()

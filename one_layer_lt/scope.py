@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from .maskable import Place
 from .rules import MaskRule
+from .selection import same_bits
 
 
 class JointRanking:
@@ -25,7 +25,7 @@ class JointRanking:
         """The mask of one member, whose rule it is, in the shape of its scores: a new tensor."""
         key = (training, rule.context.update if training else None, *self.version())
         scores = self.members[name].original.detach()
-        if key != self._key or name not in self._masks or not (training or torch.equal(self._seen[name], scores)):
+        if key != self._key or name not in self._masks or not (training or same_bits(self._seen[name], scores)):
             found = rule.selected_together(self._scores(), training)
             self._masks = dict(zip(self.members, found))
             self._key = key

@@ -50,6 +50,12 @@ def select_(out: Tensor, scores: Tensor, k: int, *, magnitude: bool) -> Tensor:
     return _select_device(out, scores.detach(), k, magnitude)
 
 
+def same_bits(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors of one dtype hold the same, the sign of a zero included."""
+    integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[one.element_size()]
+    return one.shape == other.shape and torch.equal(one.view(integers), other.view(integers))
+
+
 def as_one(tensors: Sequence[Tensor], select: Callable[[Tensor], Tensor]) -> list[Tensor]:
     """``select`` of all tensors' elements in one row, as tensors of their shapes: how they are ranked together."""
     selected = select(torch.cat([tensor.detach().reshape(-1) for tensor in tensors]))

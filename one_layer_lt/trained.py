@@ -7,7 +7,7 @@ from typing import Callable, cast
 
 from torch import Tensor, nn
 
-from .maskable import Place, maskable_places, parametrized_places, replace_, tied_places
+from .maskable import WEIGHT, Place, maskable_places, parametrized_places, replace_, tied_places
 
 
 def parametrize_(model: nn.Module, new: Callable[[Tensor], nn.Module]) -> nn.Module:
@@ -35,14 +35,14 @@ def parametrized_modules(model: nn.Module, kind: type[nn.Module]) -> Iterator[tu
         yield place.name, place.module
 
 
-def parametrization_of(module: nn.Module) -> nn.Module:
-    """The parametrization of such a module."""
-    return Place("", module).parametrization
+def parametrization_of(module: nn.Module, tensor: str = WEIGHT) -> nn.Module:
+    """The parametrization of such a module's tensor."""
+    return Place("", module, tensor).parametrization
 
 
-def trained_weight(module: nn.Module) -> nn.Parameter:
-    """The weight of such a module as it is trained, without its parametrization."""
-    return Place("", module).original
+def trained_weight(module: nn.Module, tensor: str = WEIGHT) -> nn.Parameter:
+    """The tensor of such a module as it is trained, without its parametrization."""
+    return Place("", module, tensor).original
 
 
 def fold_parametrized_(model: nn.Module, kind: type[nn.Module]) -> nn.Module:
@@ -50,6 +50,9 @@ def fold_parametrized_(model: nn.Module, kind: type[nn.Module]) -> nn.Module:
 
     Ties are kept. A model without such weights is returned as it is.
     """
+    for place in parametrized_places(model, kind):
+        if len(place.parametrizations) > 1:
+            raise ValueError(f"{place.path} is under a second parametrization: remove that one first")
     folded: dict[nn.Parameter, nn.Parameter] = {}
     found = {place: place.original for place in parametrized_places(model, kind)}
     for place, weight in found.items():

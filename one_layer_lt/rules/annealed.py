@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .base import MaskRule, check_option
-from .imitation import gains, halves, positive
+from .imitation import halves
 from .schedules import check_schedule, scheduled
 from .threshold import times_sigmoid_slope_
 
@@ -43,7 +43,7 @@ class Annealed(MaskRule):
         return torch.ge(scores, 0, out=torch.empty_like(scores, requires_grad=False))
 
     def project(self, inner: Tensor, energy: Tensor, bound: float) -> Tensor:
-        return self.start(halves(gains(inner, energy, positive), bound), bound)
+        return self.start(halves(inner, energy, bound), bound)
 
     def score_gradient_(self, grad: Tensor, scores: Tensor) -> Tensor:
         temperature = self.temperature

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..weights import draw_uniform
 from .base import MaskRule, check_option
-from .imitation import gains, halves, positive
+from .imitation import halves
 from .threshold import times_sigmoid_slope_
 
 EVALUATIONS = ("threshold", "sample")
@@ -50,7 +50,7 @@ class Bernoulli(MaskRule):
         return torch.bernoulli(torch.sigmoid(scores))
 
     def project(self, inner: Tensor, energy: Tensor, bound: float) -> Tensor:
-        return self.start(halves(gains(inner, energy, positive), bound), bound)
+        return self.start(halves(inner, energy, bound), bound)
 
     def score_gradient_(self, grad: Tensor, scores: Tensor) -> Tensor:
         return times_sigmoid_slope_(grad, scores)

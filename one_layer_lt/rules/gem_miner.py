@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..selection import as_one, kept_count, select_
 from .base import MaskRule, Member, check_option
-from .imitation import gains, halves, positive
+from .imitation import halves
 from .schedules import scheduled
 
 _FROZEN = -1.0  # a score that was given up; scores in use are in [0, 1]
@@ -45,7 +45,7 @@ class GemMiner(MaskRule):
         return torch.ge(scores, 0.5, out=torch.empty_like(scores, requires_grad=False))
 
     def project(self, inner: Tensor, energy: Tensor, bound: float) -> Tensor:
-        return self.start(halves(gains(inner, energy, positive), bound), bound)
+        return self.start(halves(inner, energy, bound), bound)
 
     def score_gradient_(self, grad: Tensor, scores: Tensor) -> Tensor:
         return grad.masked_fill_(_frozen(scores), 0)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..selection import select_
 from .base import MaskRule, check_option
-from .imitation import gains, halves, positive
+from .imitation import halves
 
 FLOOR = 0.005  # of a tensor's weights are kept at least: a layer that keeps none learns no more
 
@@ -31,7 +31,7 @@ class Threshold(MaskRule):
         return above(scores, self.threshold)
 
     def project(self, inner: Tensor, energy: Tensor, bound: float) -> Tensor:
-        return halves(gains(inner, energy, positive), bound) + self.threshold
+        return halves(inner, energy, bound) + self.threshold
 
 
 @dataclass
@@ -52,7 +52,7 @@ class SigmoidThreshold(MaskRule):
         return above(scores, self.level)
 
     def project(self, inner: Tensor, energy: Tensor, bound: float) -> Tensor:
-        return halves(gains(inner, energy, positive), bound) + self.level
+        return halves(inner, energy, bound) + self.level
 
     def score_gradient_(self, grad: Tensor, scores: Tensor) -> Tensor:
         return times_sigmoid_slope_(grad, scores)

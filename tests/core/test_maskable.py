@@ -161,6 +161,43 @@ def test_recurrent_weights_change_with_their_scores() -> None:
     assert masked_weight(model, "weight_hh_l0").name == "weight_hh_l0"
 
 
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_a_recurrent_layer_is_copied_after_it_has_run(kind: type[nn.Module]) -> None:
+    model = mask_(kind(8, 5), MaskConfig())
+    out = model(SEQUENCE)[0]
+    assert torch.equal(copy.deepcopy(model)(SEQUENCE)[0], out)
+    out.sum().backward()
+
+
+class Negated(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return -x
+
+
+def test_folding_leaves_copies_of_a_module_with_other_parametrizations() -> None:
+    model = nn.Linear(8, 4)
+    nn.utils.parametrize.register_parametrization(model, "bias", Negated())
+    mask_(model, MaskConfig())
+    copied, data = copy.deepcopy(model), torch.randn(2, 8)
+    expected = model(data)
+    torch.testing.assert_close(fold_(model)(data), expected)
+    torch.testing.assert_close(copied(data), expected)
+    assert not nn.utils.parametrize.is_parametrized(model, "weight")
+    assert nn.utils.parametrize.is_parametrized(model, "bias")
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (nn.Linear(0, 4), r"weight has shape \[4, 0\]: a mask needs two dimensions"),
+        (nn.Sequential(nn.Embedding(5, 4, sparse=True)), "0 has sparse gradients"),
+    ],
+)
+def test_what_no_mask_could_train_is_refused(model: nn.Module, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        mask_(model, MaskConfig())
+
+
 class Own(nn.Module):
     """A module of one's own that holds a matrix."""
 

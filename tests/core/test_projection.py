@@ -133,6 +133,31 @@ def test_no_mask_is_closer(seed: int, rule: str) -> None:
     assert found.cosine >= best - 1e-6
 
 
+@settings(max_examples=40)
+@given(st.integers(0, 2**31), st.sampled_from(["threshold", "bernoulli", "annealed", "gem_miner"]))
+def test_no_number_of_weights_is_closer(seed: int, rule: str) -> None:
+    """Where a rule may keep as many as it likes, over random weights of any magnitudes."""
+    generator = torch.Generator().manual_seed(seed)
+    random, dense = (torch.randn(2, 4, generator=generator).pow(3) for _ in range(2))
+    _, found = projected(MaskConfig(rule=rule, init="existing"), random, dense)
+    best = -1.0
+    for kept in product([0.0, 1.0], repeat=8):
+        effective = torch.tensor(kept).view(2, 4) * random
+        if effective.any():
+            best = max(best, float((effective * dense).sum() / effective.norm() / dense.norm()))
+    assert found.cosine == pytest.approx(best, abs=1e-5)
+
+
+@pytest.mark.parametrize("rule", ["edge_popup", "sign", "signed", "multicoat", "threshold"])
+@pytest.mark.parametrize(("weight", "target"), [(1e-25, 1.0), (1e20, 1.0), (1.0, 1e20), (1.0, 1e-25)])
+def test_sizes_do_not_matter(rule: str, weight: float, target: float) -> None:
+    random, dense = torch.randn(8, 8), torch.randn(8, 8)
+    plain, _ = projected(MaskConfig(rule=rule, init="existing"), random, dense)
+    other, _ = projected(MaskConfig(rule=rule, init="existing"), random * weight, dense * target)
+    masks = [masked_weight(layer).mask(scores_of(layer).detach()) for layer in (plain, other)]
+    assert torch.equal(*masks)
+
+
 @pytest.mark.parametrize(
     "config",
     [

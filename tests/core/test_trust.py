@@ -68,8 +68,46 @@ class TestScoresOfOtherWeights:
             with pytest.raises(ValueError, match="damaged"):
                 net().load_state_dict(state)
 
+    def test_refused_ones_leave_all_scores(self) -> None:
+        model, other = net(), net()
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        state = {n: torch.full_like(v, 7.0) if v.is_floating_point() else v for n, v in other.state_dict().items()}
+        state["2.parametrizations.weight.0.trained_over"] = net(seed=2).state_dict()[
+            "2.parametrizations.weight.0.trained_over"
+        ]
+        with pytest.raises(OtherWeights):
+            model.load_state_dict(state)
+        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+    def test_a_huge_record_is_refused_unread(self) -> None:
+        record = torch.zeros(1, dtype=torch.uint8).expand(1 << 40)
+        with pytest.raises(ValueError, match="damaged"):
+            net().load_state_dict({**net().state_dict(), "0.parametrizations.weight.0.trained_over": record})
+
 
 class TestKeptWeights:
+    def test_the_sign_of_a_zero_is_seen(self) -> None:
+        model = net(rule="sign").eval()
+        with torch.no_grad():
+            scores_of(model[0]).zero_()
+            before = model[0].weight.clone()
+            scores_of(model[0]).data.neg_()
+            assert torch.equal(model[0].weight, -before)
+
+    def test_nothing_is_kept_of_inference_mode(self) -> None:
+        model, data = net().eval(), torch.randn(2, 6)
+        with torch.inference_mode():
+            before = model(data)
+            model[0].weight.zero_()
+            assert torch.equal(model(data), before)
+
+    def test_another_random_weight_is_seen(self) -> None:
+        model = net().eval()
+        with torch.no_grad():
+            before = model[0].weight.clone()
+            masked_weight(model[0]).shared.weight = -masked_weight(model[0]).shared.weight
+            assert torch.equal(model[0].weight, -before)
+
     def test_scores_swapped_through_data_are_seen(self) -> None:
         model = net().eval()
         with torch.no_grad():

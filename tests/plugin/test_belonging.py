@@ -31,6 +31,8 @@ OTHERS: dict[str, tuple[list[str], str]] = {
     "scale": (["--weight-scale-per-kind", "fc1=2"], "--weight-scale-per-kind or --query-key-scale: "),
     "init": (["--random-init", "kaiming_normal"], f"--random-init or --attention-init: {TRAINED} kaiming_uniform"),
     "query and key": (["--query-key-scale", "2"], "--weight-scale-per-kind or --query-key-scale: "),
+    "positions": (["--no-scale-embedding"], "--no-scale-embedding: the checkpoint was trained with False"),
+    "dense": (["--dense"], "--dense: the checkpoint's weights are masked, and this model's are dense"),
     "logits": (["--logit-scale", "1"], "--logit-scale 1: the checkpoint was trained with 2"),
 }
 
@@ -53,6 +55,13 @@ def test_resuming_with_another_setting(
     assert stopped.value.code == 2
     assert f"fairseq-train: error: {said}" in capsys.readouterr().err
     assert (tmp_path / "run" / "checkpoint_last.pt").read_bytes() == before
+
+
+def test_bits_of_a_training(data: Path, tmp_path: Path, capsys: Any) -> None:
+    train(data, tmp_path, "--dense", "--train-bits", "2", *TICKET_RECIPE, updates=2)
+    with pytest.raises(SystemExit):
+        train(data, tmp_path, "--dense", "--train-bits", "5", *TICKET_RECIPE, updates=4)
+    assert "--train-bits: the checkpoint was trained with 2, and this model has 5" in capsys.readouterr().err
 
 
 def test_fine_tuning_onto_other_weights(

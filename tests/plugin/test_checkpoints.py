@@ -50,6 +50,9 @@ CHANGES: dict[str, tuple[str, dict[str, Any], str]] = {
     "an architecture that evaluates": ("model", {"arch": "fconv", "_name": "fconv"}, "its architecture is 'fconv'"),
     "another model by name": ("model", {"_name": "lightconv"}, "its architecture is 'lightconv'"),
     "an evaluated option": ("model", {"adaptive_softmax_cutoff": "EVIL"}, "its option adaptive_softmax_cutoff"),
+    "an option that attention evaluates": ("model", {"encoder_xformers_att_config": "EVIL"}, "its option encoder_xf"),
+    "a file of the reader's": ("model", {"encoder_embed_path": "/etc/passwd"}, "names the file '/etc/passwd'"),
+    "a twin of the reader's": ("model", {"scores_from": "/etc/passwd"}, "scores_from names the file"),
     "another task": ("task", {"_name": "language_modeling"}, "its task is 'language_modeling'"),
     "another criterion": ("criterion", {"_name": "wav2vec"}, "its criterion is 'wav2vec'"),
     "an interpolation": ("task", {"data": "${oc.env:HOME}"}, "is to be filled in by '${oc.env:HOME}'"),
@@ -140,6 +143,29 @@ def test_arrays_are_stand_ins(content: Any, tmp_path: Path) -> None:
         return
     if isinstance(state["extra_state"], np.ndarray):
         assert state["extra_state"].tolist() in ([], [0, 1, 2, 3, 4])
+
+
+def test_parts_within_parts_are_bounded(checkpoint: Path, tmp_path: Path) -> None:
+    shared: list[Any] = ["x"]
+    for _ in range(40):
+        shared = [shared, shared]  # two to the fortieth, walked one by one
+    cycle: list[Any] = []
+    cycle.append(cycle)
+    deep: list[Any] = []
+    for _ in range(90):
+        deep = [deep]
+    state = load_state(checkpoint)
+    for where in ("extra_state", "cfg"):
+        for content in (shared, cycle, deep):
+            held = (
+                {**state, "extra_state": content} if where == "extra_state" else {**state, "cfg": {"common": content}}
+            )
+            torch.save(held, tmp_path / "held.pt")
+            if content is deep:
+                with pytest.raises(UserError, match="parts within parts"):
+                    load(tmp_path / "held.pt")
+            else:
+                load(tmp_path / "held.pt")
 
 
 def test_numbers_of_numpy_s_are_plain_ones(tmp_path: Path) -> None:

@@ -92,6 +92,11 @@ def test_the_twin_is_needed_no_more_once_training_has_begun(data: Path, twin: Pa
     resumed = train(data, tmp_path / "halves", *flags, updates=3)
     resumed = train(data, tmp_path / "halves", *flags, updates=6)
     copied.unlink()
+    resumed = train(data, tmp_path / "halves", *flags, updates=8)  # without it
+    further = train(data, tmp_path / "run", *flags, updates=8)
+    for name, tensor in load_state(further)["model"].items():
+        assert torch.equal(tensor, load_state(resumed)["model"][name])
+    checkpoint = resumed = further
     model, again = load_model(checkpoint), load_model(resumed)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name])
