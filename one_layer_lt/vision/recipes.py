@@ -42,7 +42,7 @@ class Recipe:
     rule: str = _setting("edge_popup", "how scores become a mask", RULES)
     keep: Optional[float] = _setting(
         None,
-        "fraction of each tensor's weights that the mask keeps, in (0, 1]; default: 0.5 if the rule has such a ratio",
+        "fraction of each tensor's weights that the mask keeps, in (0, 1]; 0.5 if the rule has such a ratio",
     )
     options: str = _setting("", "options of the rule; a list of numbers is written 0.3/0.1", metavar="NAME=VALUE,...")
     init: str = _setting("signed_constant", "distribution of the random weights", INITS)
