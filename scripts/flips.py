@@ -139,8 +139,8 @@ class Watch:
 
 def main() -> None:
     parser = Parser(prog="flips.py", description=__doc__)
-    parser.passes = True
-    parser.add_argument("out", type=Path, help="the JSON file to write")
+    parser.passes = "-- ARGS"
+    parser.add_argument("out", type=Path, metavar="FILE", help="the JSON file to write")
     args = parser.parse_args()
     logging.disable(logging.INFO)
     seen = Watch(args.passed).run()

@@ -107,7 +107,7 @@ def _untied(tensors: dict[str, Tensor]) -> Iterable[Tensor]:
 
 def main() -> None:
     parser = Parser(prog="quantize.py", description=__doc__)
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="of a dense model")
     parser.add_argument(
         "--bits", type=int, choices=BITS, help="bits for each weight (those of its training, or else 8)"
     )

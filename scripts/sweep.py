@@ -191,7 +191,7 @@ def _rounded(checkpoint: Path, bits: int) -> tuple[Path, dict[str, int]]:
 
 def main() -> None:
     parser = Parser(prog="sweep.py", description=__doc__)
-    parser.add_argument("study", type=Path, help="the TOML file of the study")
+    parser.add_argument("study", type=Path, metavar="FILE", help="the TOML file of the study")
     parser.add_argument(
         "runs", nargs="*", metavar="RUN", help="a run of the study, or one of its seeds, NAME-sSEED (all)"
     )

@@ -1,6 +1,11 @@
-"""Average the last checkpoints of a training: often better than any one of them.
+"""Average the last checkpoints of a training: the mean often translates better than any one of them.
 
-one-layer-lt average checkpoints/run --last 5 -o checkpoints/run/average.pt
+    one-layer-lt average runs/m30k --last 5 -o runs/m30k/average.pt
+    one-layer-lt score runs/m30k/average.pt --data data-bin/multi30k.de-en
+
+The mean is a checkpoint like any other: score it, make a ticket of it (export), or convert it. Of a masked model it has
+the means of the scores, and its masks follow from them. It takes numbered checkpoints, so train without fairseq's
+--no-epoch-checkpoints.
 """
 
 from __future__ import annotations
@@ -60,7 +65,7 @@ def _shapes(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, help="folder of checkpoints")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of checkpoints")
     parser.add_argument("--last", type=count, required=True, metavar="N", help="how many to average")
     add_out(parser, "the checkpoint to write")
 

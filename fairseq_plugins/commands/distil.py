@@ -131,8 +131,8 @@ def _write(folder: Path, settings: Settings, pairs: Pairs) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("teachers", type=Path, nargs="+", metavar="teacher", help="a checkpoint, or a folder of them")
-    parser.add_argument("--backward", type=Path, metavar="PATH", help="a model of the other direction, for sources")
+    parser.add_argument("teachers", type=Path, nargs="+", metavar="CHECKPOINT", help="a model, or its folder")
+    parser.add_argument("--backward", type=Path, metavar="CHECKPOINT", help="one of the other direction, for sources")
     add_data(parser)
     add_out(parser, "data folder to make", "FOLDER")
     add_beam(parser)

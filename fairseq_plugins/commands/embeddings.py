@@ -94,10 +94,10 @@ def _hashed(word: str) -> int:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
     text = kinds.add_parser("text", help="from the training text, by fastText")
-    text.add_argument("data", type=Path, help="prepared data folder")
+    text.add_argument("data", type=Path, metavar="FOLDER", help="prepared data folder")
     text.add_argument("--width", type=count, required=True, metavar="N", help="of the model's embeddings")
     model = kinds.add_parser("model", help="from a dense model")
-    model.add_argument("checkpoint", type=Path, help="of a dense model")
+    model.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="of a dense model")
     add_data(model)
     for kind in (text, model):
         add_out(kind, "gets embed.LANGUAGE.txt", "FOLDER")

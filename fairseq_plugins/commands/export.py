@@ -1,6 +1,9 @@
-"""Make a ticket of a checkpoint of one_layer_masked.
+"""Make a ticket of a checkpoint of a masked model.
 
-one-layer-lt export runs/m30k/checkpoint_best.pt --data data-bin/multi30k.de-en -o m30k.ticket
+    one-layer-lt export runs/m30k/checkpoint_best.pt --data data-bin/multi30k.de-en -o m30k.ticket
+
+A ticket holds masks and what draws the random weights under them. A model that was trained with --dense has no masks,
+so there is no ticket of it.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from ..ticket import from_checkpoint
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", type=Path, help="a checkpoint")
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="of a masked model")
     add_data(parser, "the fairseq data folder that it was trained on")
     said = "sentencepiece model or BPE codes, where the data folder does not hold them"
     parser.add_argument("--bpe", type=Path, metavar="FILE", help=said)

@@ -9,7 +9,8 @@ others back to what they were after update REWIND of round 0 (with optimizer, da
 the end. Without --update-epoch-batch-itr True, they see other batches than round 0 did where REWIND is beyond the first
 epoch.
 
-    OUT/round0, round1, ...   checkpoints, for `one-layer-lt score` and fairseq's commands, and train.log
+    OUT/round0, round1, ...   checkpoints, for `one-layer-lt score` and fairseq's commands, and train.log, which has all
+                              that fairseq-train says: here only a line a round is printed
     OUT/rewind.pt             the state after update REWIND
     OUT/rounds.json           of each round: fraction of the weights kept, best validation loss, updates
 
@@ -34,6 +35,7 @@ import torch
 from fairseq.checkpoint_utils import load_model_ensemble_and_task
 from torch import nn
 
+from one_layer_lt.cli.launch import last_error
 from one_layer_lt.cli.parser import Parser, add_out, count
 from one_layer_lt.errors import UserError
 from one_layer_lt.files import whole, write_json
@@ -45,7 +47,7 @@ from ..checkpoints import load
 REFUSED = ["--save-dir", "--log-file", "--restore-file", "--dense", "--prunable"]
 REFUSED += ["--no-save", "--no-last-checkpoints", "--no-save-optimizer-state"]
 REFUSED += ["--reset-optimizer", "--reset-lr-scheduler", "--reset-meters", "--reset-dataloader"]
-LAST = "checkpoint_last.pt"
+LAST, LOG = "checkpoint_last.pt", "train.log"
 MASK = ".parametrizations.weight.0.mask"
 # fairseq's command first: it sets up logging where nothing else has.
 KEEPING = "import fairseq_cli.train; from fairseq_plugins.commands.prune import main_keeping; main_keeping()"
@@ -105,18 +107,21 @@ def train_round(folder: Path, arguments: Sequence[str], keeping: tuple[int, Path
     if (folder / LAST).is_file() and _is_over(load(folder / LAST)):
         return
     folder.mkdir(exist_ok=True)
-    flags = ["--dense", "--prunable", "--log-file", str(folder / "train.log"), "--save-dir", str(folder)]
-    code = fairseq_train([*arguments, *flags], keeping)
+    log = folder / LOG
+    code = fairseq_train([*arguments, "--dense", "--prunable", "--save-dir", str(folder)], keeping, log)
     if code:
-        raise UserError(f"{folder.name}: fairseq-train ended with code {code}; its output is above")
+        said = last_error(log.read_bytes()) or "it said nothing"
+        raise UserError(f"{folder.name}: fairseq-train ended with code {code}: {said} (all of it: {log})")
 
 
-def fairseq_train(arguments: Sequence[str], keeping: tuple[int, Path] | None) -> int:
-    """Run fairseq-train in a process of its own; returns its exit code."""
+def fairseq_train(arguments: Sequence[str], keeping: tuple[int, Path] | None, log: Path) -> int:
+    """Run fairseq-train in a process of its own, whose output is added to ``log``; returns its exit code."""
     command = [sys.executable, "-m", "fairseq_cli.train"]
     if keeping is not None:
         command = [sys.executable, "-c", KEEPING, *map(str, keeping)]
-    return subprocess.run([*command, *arguments], check=False).returncode
+    with open(log, "ab") as output:
+        done = subprocess.run([*command, *arguments], stdout=output, stderr=subprocess.STDOUT, check=False)
+    return done.returncode
 
 
 def main_keeping() -> None:
@@ -171,11 +176,12 @@ def outcome(checkpoint: Path) -> dict[str, Any]:
     }
 
 
-def summary(result: dict[str, Any]) -> str:
-    """One line about a round."""
+def summary(result: dict[str, Any], out: Path) -> str:
+    """One line about a round of those in ``out``."""
     best = "" if result["best"] is None else f", best {result['metric']} {result['best']:.4f}"
     kept = f"{result['kept']:,} of {result['weights']:,} weights kept ({result['keep']:.2%})"
-    return f"round {result['round']}: {kept}{best}, {result['updates']:,} updates"
+    log = out / f"round{result['round']}" / LOG
+    return f"round {result['round']}: {kept}{best}, {result['updates']:,} updates; log: {log}"
 
 
 def _model(checkpoint: Path) -> nn.Module:
@@ -226,7 +232,7 @@ def _interrupt(number: int, frame: Optional[FrameType]) -> None:
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.passes, parser.renamed = True, {"--save-dir": "--out"}
+    parser.passes, parser.renamed = "-- ARGS", {"--save-dir": "--out"}
     parser.add_argument("--rounds", type=count, required=True, metavar="N", help="how often to prune and train again")
     parser.add_argument("--rate", type=_rate, default=0.2, metavar="X", help="fraction pruned in each round (0.2)")
     parser.add_argument("--rewind", type=count, required=True, metavar="N", help="update to go back to, at least 1")
@@ -247,4 +253,4 @@ def run(args: argparse.Namespace) -> None:
         if signal.getsignal(asking) is not signal.SIG_IGN:  # as nohup wants it
             signal.signal(asking, _interrupt)
     for result in prune(arguments=passed, **settings):
-        print(summary(result), flush=True)
+        print(summary(result, args.out), flush=True)

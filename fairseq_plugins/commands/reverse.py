@@ -47,7 +47,7 @@ def reversed_copy(data: Path, made: Path, settings: Settings) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", type=Path, help="prepared data folder")
+    parser.add_argument("data", type=Path, metavar="FOLDER", help="prepared data folder")
     add_out(parser, "data folder to make", "FOLDER")
 
 

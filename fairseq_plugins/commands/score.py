@@ -1,8 +1,8 @@
 """Translate a prepared test set with a checkpoint and score it with sacrebleu.
 
-    one-layer-lt score checkpoints/run --data data-bin/multi30k.de-en             # the folder's checkpoint_best.pt
-    one-layer-lt score checkpoints/run --data data-bin/multi30k.de-en --last 5    # its last five, averaged
-    one-layer-lt score checkpoints/run/checkpoint3.pt --data data-bin/multi30k.de-en --split valid --beam 1
+    one-layer-lt score runs/m30k --data data-bin/multi30k.de-en             # the folder's checkpoint_best.pt
+    one-layer-lt score runs/m30k --data data-bin/multi30k.de-en --last 5    # its last five, averaged
+    one-layer-lt score runs/m30k/checkpoint3.pt --data data-bin/multi30k.de-en --split valid --beam 1
 
 Writes, beside the checkpoint, CHECKPOINT.SPLIT.json (BLEU and chrF on detokenised text with their signatures and 95%
 intervals, tokenised BLEU where the data is tokenised, and all it takes to get them again) and CHECKPOINT.SPLIT.txt (the
@@ -151,8 +151,8 @@ def summary(result: dict[str, Any]) -> str:
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.passes = True
-    parser.add_argument("checkpoint", type=Path, help="a checkpoint, or a folder of them")
+    parser.passes = "[-- ARGS]"
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a checkpoint, or a folder of them")
     add_data(parser)
     parser.add_argument("--split", choices=("test", "valid"), default="test", help="what to translate (test)")
     add_search(parser)

@@ -22,7 +22,7 @@ from .translate import add_quantization
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", type=Path, help="a ticket or a checkpoint")
+    parser.add_argument("source", type=Path, metavar="TICKET", help="a ticket, or a checkpoint")
     parser.add_argument("--to", choices=["fairseq", "ctranslate2"], required=True, help="who is to run it")
     add_out(parser, "the folder to write", "FOLDER")
     add_quantization(parser)

@@ -17,7 +17,7 @@ from ..ticket.sizes import Sizes, sizes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, help="a ticket")
+    parser.add_argument("file", type=Path, metavar="TICKET", help="a ticket")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -55,11 +55,7 @@ class Rank:
         if self.output is None:
             return ""
         self.output.seek(0)
-        said = self.output.read().decode("utf-8", "replace")
-        said = re.sub(r"^\[rank\d+\]: ", "", said, flags=re.MULTILINE)  # torch's mark on tracebacks
-        lines = [line.strip() for line in said.split("\n") if line.strip()]
-        errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b|[\w.-]+: error:", line)]
-        return (errors or lines or [""])[-1]
+        return last_error(self.output.read())
 
     def blame(self) -> int:
         """How likely the rank began the failure, the likeliest being the lowest."""
@@ -73,6 +69,14 @@ class Rank:
         """Send a signal to the rank and to the workers that load its data."""
         with suppress(ProcessLookupError, PermissionError):  # gone already; macOS says the latter
             os.killpg(self.process.pid, number)
+
+
+def last_error(output: bytes) -> str:
+    """The last error that a program has put out, else its last line."""
+    said = re.sub(r"^\[rank\d+\]: ", "", output.decode("utf-8", "replace"), flags=re.MULTILINE)  # torch's mark
+    lines = [line.strip() for line in said.split("\n") if line.strip()]
+    errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b|[\w.-]+: error:", line)]
+    return (errors or lines or [""])[-1]
 
 
 def rank_commands(
@@ -201,7 +205,7 @@ def _processors() -> int:
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.passes = True
+    parser.passes = "-- ARGS"
     parser.add_argument("--processes", type=count, required=True, metavar="N", help="processes on this machine")
     parser.add_argument("--nodes", type=count, default=1, metavar="N", help="machines (1)")
     parser.add_argument("--node-rank", type=int, metavar="R", help="this machine's number, from 0")

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any, NoReturn
 
 from ..terminal import stop
@@ -14,14 +15,14 @@ from ..terminal import stop
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose description is printed as it stands and whose errors are one line.
 
-    renamed: old spelling -> new one, of options that are still understood. passes: whether what follows a lone `--` is
-    another program's: it is left as it is, as ``args.passed``.
+    renamed: old spelling -> new one, of options that are still understood. passes: `-- ARGS`, or `[-- ARGS]`,
+    where what follows a lone `--` is another program's: the usage shows it, and it is left as it is in ``args.passed``.
     """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False, **settings})
         self.renamed: Mapping[str, str] = {}
-        self.passes = False
+        self.passes = ""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         words: Sequence[str] = list(sys.argv[1:] if args is None else args)
@@ -33,6 +34,19 @@ class Parser(argparse.ArgumentParser):
         if self.passes:
             parsed.passed = passed
         return parsed, unknown
+
+    def format_usage(self) -> str:
+        usage = super().format_usage()
+        if not self.passes:
+            return usage
+        lines = usage.rstrip("\n").split("\n")
+        if len(lines[-1]) + 1 + len(self.passes) > get_terminal_size().columns - 2:  # as argparse counts
+            lines.append(" " * len(f"usage: {self.prog}"))
+        lines[-1] += f" {self.passes}"
+        return "\n".join(lines) + "\n"
+
+    def format_help(self) -> str:
+        return self.format_usage() + super().format_help().removeprefix(super().format_usage())
 
     def error(self, message: str) -> NoReturn:
         stop(f"{message} ({self.prog} --help lists the options)", 2)

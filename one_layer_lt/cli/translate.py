@@ -26,7 +26,7 @@ _CHUNK = 2000  # lines that are sorted by length and translated together
 
 def add_arguments(parser: Parser) -> None:
     parser.renamed = {"--length-penalty": "--lenpen"}
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="a ticket")
+    parser.add_argument("files", type=Path, nargs="+", metavar="TICKET", help="a ticket")
     parser.add_argument("--engine", choices=["torch", "ctranslate2"], default="torch", help="who translates (torch)")
     add_quantization(parser)
     add_search(parser)

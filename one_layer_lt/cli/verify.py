@@ -13,7 +13,7 @@ from ..ticket import Ticket, TicketError, WeightPool, load_ticket
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, help="a ticket")
+    parser.add_argument("file", type=Path, metavar="TICKET", help="a ticket")
 
 
 def run(args: argparse.Namespace) -> None:

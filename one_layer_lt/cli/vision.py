@@ -4,6 +4,7 @@ one-layer-lt vision train
 one-layer-lt vision train --recipe mnist-conv2 --root FOLDER --epochs 3
 one-layer-lt vision evaluate runs/vision/mnist-conv2 --root FOLDER
 one-layer-lt vision export runs/vision/mnist-conv2 --root FOLDER -o conv2.ticket
+one-layer-lt vision evaluate conv2.ticket --data mnist --root FOLDER
 """
 
 from __future__ import annotations
@@ -44,22 +45,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         return added
 
     training = action(_train, "train")
-    training.add_argument("--recipe", choices=list(RECIPES), default="digits", help="(digits)")
+    said = f"settings to start from, any of which is changed by its option below: {', '.join(RECIPES)} (digits)"
+    training.add_argument("--recipe", choices=list(RECIPES), default="digits", metavar="NAME", help=said)
     add_out(training, "the folder to write (runs/vision/RECIPE)", "FOLDER", required=False)
     for field in dataclasses.fields(Recipe):
         _add_setting(training, field)
 
     evaluation = action(_evaluate, "evaluate")
-    evaluation.add_argument("path", type=Path, help="a run's folder, or a ticket")
-    evaluation.add_argument("--data", metavar="NAME", help="the data set (that of the run)")
+    evaluation.add_argument("path", type=Path, metavar="FOLDER", help="a run's folder, or a ticket")
+    evaluation.add_argument("--data", metavar="NAME", help="the data set (that of the run); a ticket needs it")
 
     exporting = action(_export, "export", broken=False)
-    exporting.add_argument("folder", type=Path, metavar="RUN", help="a run's folder")
+    exporting.add_argument("folder", type=Path, metavar="FOLDER", help="a run's folder")
     add_out(exporting, "the ticket to write")
 
     about = actions.add_parser("info", help=_info.__doc__, description=_info.__doc__)
     about.set_defaults(does=_info)
-    about.add_argument("file", type=Path, help="a ticket")
+    about.add_argument("file", type=Path, metavar="TICKET", help="a ticket")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -69,11 +71,19 @@ def run(args: argparse.Namespace) -> None:
 def _add_setting(parser: argparse.ArgumentParser, field: dataclasses.Field[Any]) -> None:
     """The option of a recipe's field."""
     kind = str(field.type).replace("Optional[", "").rstrip("]")
-    flag, said = f"--{field.name.replace('_', '-')}", f"(digits: {getattr(RECIPES['digits'], field.name)})"
+    flag, said = f"--{field.name.replace('_', '-')}", field.metadata["help"] + _of_digits(field.name)
     if kind == "bool":
         parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=said)
     else:
-        parser.add_argument(flag, type=_KINDS[kind], metavar={"str": "NAME", "int": "N", "float": "X"}[kind], help=said)
+        metavar = field.metadata["metavar"] or {"str": "NAME", "int": "N", "float": "X"}[kind]
+        parser.add_argument(flag, type=_KINDS[kind], metavar=metavar, help=said)
+
+
+def _of_digits(name: str) -> str:
+    """A setting's value in the recipe that is the default, for its help; nothing where it is not set."""
+    value = getattr(RECIPES["digits"], name)
+    shown = {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+    return "" if shown in (None, "") else f" (digits: {shown})"
 
 
 def _train(args: argparse.Namespace) -> None:
@@ -92,7 +102,7 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    """Tell the test accuracy of a run's folder, or of a ticket."""
+    """Tell the test accuracy of a run's folder, or of a ticket, which needs --data."""
     if args.path.is_dir():
         recipe = _recipe(args.path)
         data = datasets.load(args.data or recipe.data, args.root, size=recipe.size, broken=args.broken)
@@ -119,7 +129,7 @@ def _info(args: argparse.Namespace) -> None:
     about, measured = checked(ticket), sizes(ticket)
     print(f"{about['model']} for {len(about['classes'])} classes of images {about['shape']}")
     print(f"{measured.file:,} bytes; dense in float32 {measured.dense:,}: {measured.dense / measured.file:.1f} times")
-    print("more: one-layer-lt info FILE")
+    print("more: one-layer-lt info TICKET")
 
 
 def _recipe(run: Path) -> Recipe:

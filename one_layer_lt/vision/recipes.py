@@ -3,59 +3,73 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
-from ..config import MaskConfig, check_choice, parse_options
+from ..config import RESCALES, SCORE_INITS, MaskConfig, check_choice, parse_options
+from ..rules import RULES
+from ..sharing import SHARES
+from ..weights import INITS
+from .data import DATASETS
 from .models import MODELS
 
 OPTIMIZERS = ("sgd", "adam")
 
 
+def _setting(default: Any, what: str, choices: Iterable[str] = (), metavar: str | None = None) -> Any:
+    """A field of ``Recipe``. what, metavar: for the help of its option."""
+    listed = ", ".join(choices)
+    return field(default=default, metadata={"help": f"{what}: {listed}" if listed else what, "metavar": metavar})
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of a training. Raises ``ValueError`` for a value that cannot be.
+    """Settings of a training, each explained by its field's metadata. Raises ``ValueError`` for one that cannot be.
 
-    data: a data set. model, width, affine, binary: the network (``models.build``).
-    rule, keep, options (``NAME=VALUE,...``), init, scale_fan, share, score_init, rescale, seed: of ``MaskConfig``.
-    dense: train the weights instead, the baseline.
-    scores_from: the folder of a dense run of the same network, which masks imitate to start from (``project_``).
-    epochs, batch (images an update), accumulate (parts that a batch is computed in).
-    optimizer, lr (its peak, then down along a cosine), warmup (epochs), momentum, decay (of weights or scores).
-    smoothing: of labels. flip, padding: augmentation (mirrored at random; shifted by up to so many pixels).
-    bf16: autocast. channels_last: memory format. size: of images that come in many sizes.
+    The network is ``models.build``'s; ``mask_config`` says which settings are of ``MaskConfig``.
     """
 
-    data: str = "digits"
-    model: str = "lenet_300_100"
-    width: float = 1.0
-    affine: bool = False
-    binary: bool = False
-    dense: bool = False
-    scores_from: Optional[str] = None
-    rule: str = "edge_popup"
-    keep: Optional[float] = None
-    options: str = ""
-    init: str = "signed_constant"
-    scale_fan: bool = False
-    share: str = "none"
-    score_init: str = "standard"
-    rescale: str = "none"
-    seed: int = 1
-    epochs: int = 30
-    batch: int = 128
-    accumulate: int = 1
-    optimizer: str = "sgd"
-    lr: float = 0.1
-    warmup: float = 0.0
-    momentum: float = 0.9
-    decay: float = 0.0
-    smoothing: float = 0.0
-    flip: bool = False
-    padding: int = 0
-    bf16: bool = False
-    channels_last: bool = False
-    size: Optional[int] = None
+    data: str = _setting("digits", "data set", DATASETS)
+    model: str = _setting("lenet_300_100", "network", MODELS)
+    width: float = _setting(1.0, "factor on the number of the network's hidden channels")
+    affine: bool = _setting(False, "batch norms have trained scales and shifts")
+    binary: bool = _setting(False, "activations are signs, -1 or 1")
+    dense: bool = _setting(False, "train the weights instead of masks: the baseline")
+    scores_from: Optional[str] = _setting(
+        None, "folder of a dense run of the same network: the first masks imitate its weights", metavar="FOLDER"
+    )
+    rule: str = _setting("edge_popup", "how scores become a mask", RULES)
+    keep: Optional[float] = _setting(
+        None,
+        "fraction of each tensor's weights that the mask keeps, in (0, 1]; 0.5 if the rule has such a ratio",
+    )
+    options: str = _setting("", "options of the rule; a list of numbers is written 0.3/0.1", metavar="NAME=VALUE,...")
+    init: str = _setting("signed_constant", "distribution of the random weights", INITS)
+    scale_fan: bool = _setting(False, "multiply the random weights by 1/sqrt(keep): only kept ones count as fan")
+    share: str = _setting(
+        "none",
+        "which modules use one random weight; layer: those of the same place and shape in all blocks; layer_mask: "
+        "these, which also use one mask; stack: as layer, in encoder and decoder; vector: all modules; choices",
+        SHARES,
+    )
+    score_init: str = _setting("standard", "values that the scores start from", SCORE_INITS)
+    rescale: str = _setting("none", "multiply kept weights of each tensor, row or column by all over kept", RESCALES)
+    seed: int = _setting(1, "seed of the random weights, the first scores and the order of the images")
+    epochs: int = _setting(30, "length of the training, in epochs")
+    batch: int = _setting(128, "images an update, those of all processes together")
+    accumulate: int = _setting(1, "parts that a batch is computed in, one after another, to save memory")
+    optimizer: str = _setting("sgd", "optimizer", OPTIMIZERS)
+    lr: float = _setting(0.1, "highest learning rate; it goes down to 0 along a cosine")
+    warmup: float = _setting(0.0, "epochs in which the learning rate goes up to --lr; may be a fraction")
+    momentum: float = _setting(0.9, "momentum of sgd, from 0 to below 1")
+    decay: float = _setting(0.0, "weight decay, of the scores, or of the weights where --dense")
+    smoothing: float = _setting(0.0, "label smoothing, a fraction from 0 to below 1")
+    flip: bool = _setting(False, "mirror training images left to right at random")
+    padding: int = _setting(0, "shift training images at random by up to this many pixels")
+    bf16: bool = _setting(False, "compute in bfloat16 (autocast)")
+    channels_last: bool = _setting(False, "keep images with their channels last in memory: faster on GPUs")
+    size: Optional[int] = _setting(None, "side of the images in pixels, for data sets whose images have many sizes")
 
     def __post_init__(self) -> None:
         check_choice("model", self.model, MODELS)

@@ -115,6 +115,18 @@ def test_options_of_before_and_those_of_another_program() -> None:
     assert parser.parse_args(["a.ticket", "--length-penalty", "2"]).lenpen == 2
 
 
+@pytest.mark.parametrize("columns", ["60", "400"])
+def test_the_usage_shows_the_arguments_of_another_program(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    for name, shown in (("launch", "-- ARGS"), ("prune", "-- ARGS"), ("score", "[-- ARGS]"), ("info", "TICKET")):
+        _, parser = cli.subcommand(name)
+        usage, _, rest = parser.format_help().partition("\n\n")
+        assert f"{usage}\n" == parser.format_usage()
+        assert usage.endswith(f" {shown}")
+        assert all(len(line) < int(columns) for line in usage.splitlines())
+        assert "usage: " not in rest
+
+
 def test_the_plugin_is_found_from_any_folder(corpus: Path, tmp_path: Path) -> None:
     done = python("-m", "one_layer_lt", "plugin-dir", cwd=tmp_path)
     folder = done.stdout.removesuffix("\n")

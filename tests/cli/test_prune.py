@@ -38,12 +38,13 @@ corpus = toy.corpus
 
 Keeping = Optional[tuple[int, Path]]
 States = list[dict[str, Any]]
+Train = Callable[[Sequence[str], Keeping, Path], int]
 
 
-def stand_in(states: States) -> Callable[[Sequence[str], Keeping], int]:
+def stand_in(states: States) -> Train:
     """fairseq-train in this process. Adds to ``states`` what each training finds in its folder, {} for nothing."""
 
-    def run(arguments: Sequence[str], keeping: Keeping) -> int:
+    def run(arguments: Sequence[str], keeping: Keeping, log: Path) -> int:
         args = options.parse_args_and_arch(options.get_training_parser(), list(arguments))
         last = Path(args.save_dir) / "checkpoint_last.pt"
         states.append(load_state(last) if last.exists() else {})
@@ -118,8 +119,12 @@ def test_command_trains_prunes_and_trains_again(corpus: Path, tmp_path: Path) ->
     assert [entry["keep"] for entry in rounds] == [1.0, kept / weights]
     assert [entry["updates"] for entry in rounds] == [UPDATES, UPDATES]
     assert all(entry["best"] == final(run / f"round{entry['round']}")["extra_state"]["best"] for entry in rounds)
-    assert f"round 1: {kept:,} of {weights:,} weights kept (70.01%), best loss " in result.stdout
-    assert all((run / f"round{number}" / "train.log").stat().st_size for number in range(2))
+    logs = [run / f"round{number}" / "train.log" for number in range(2)]
+    best = f"best loss {rounds[1]['best']:.4f}"
+    said = f"round 1: {kept:,} of {weights:,} weights kept (70.01%), {best}, {UPDATES} updates; log: {logs[1]}"
+    assert result.stdout.splitlines()[1:] == [said]
+    assert result.stderr == ""
+    assert all("begin training epoch" in log.read_text() for log in logs)
 
     smallest_kept, largest_pruned = [], []
     dense = load_model(run / "round0" / "checkpoint_last.pt")
@@ -194,12 +199,12 @@ def test_interrupted_rounds_go_on(
 ) -> None:
     run = prune.fairseq_train
 
-    def stopped_in(name: str) -> Callable[[Sequence[str], Keeping], int]:
-        def stopped(arguments: Sequence[str], keeping: Keeping) -> int:
+    def stopped_in(name: str) -> Train:
+        def stopped(arguments: Sequence[str], keeping: Keeping, log: Path) -> int:
             folder = Path(arguments[-1])
             if folder.name != name:
-                return run(arguments, keeping)
-            run([*arguments, "--save-interval-updates", "1"], keeping)
+                return run(arguments, keeping, log)
+            run([*arguments, "--save-interval-updates", "1"], keeping, log)
             (midway,) = folder.glob("checkpoint_*_4.pt")
             shutil.copy(midway, folder / "checkpoint_last.pt")
             raise KeyboardInterrupt
@@ -277,10 +282,16 @@ def test_other_settings_are_not_mixed(corpus: Path, tmp_path: Path, started: Sta
     assert len(started) == 1
 
 
-def test_failing_training(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prune, "fairseq_train", lambda arguments, keeping: 3)
-    with pytest.raises(UserError, match="round0: fairseq-train ended with code 3; its output is above"):
-        prune_rounds(tmp_path, corpus)
+def test_failing_training_says_why(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    log = tmp_path / "round0" / "train.log"
+    with pytest.raises(UserError) as failed:
+        list(prune.prune(tmp_path, [*arguments(corpus), "--keep", "some"], rounds=1, rate=0.2, rewind=REWIND))
+    said = str(failed.value)
+    assert said.startswith("round0: fairseq-train ended with code 2: ")
+    assert "error: argument --keep: invalid float value: 'some'" in said
+    assert said.endswith(f"(all of it: {log})")
+    assert "usage: " in log.read_text()
     assert not list(tmp_path.rglob("*.pt"))
 
 

@@ -6,6 +6,7 @@ from dataclasses import fields
 
 from fairseq_plugins.listing import listed
 from fairseq_plugins.options import MaskOptions
+from one_layer_lt import MaskConfig
 from scripts import options
 
 
@@ -18,6 +19,13 @@ def test_the_page_lists_options_and_sizes_as_they_are() -> None:
 def test_a_size_is_what_its_arch_builds() -> None:
     sizes = options.tables()[f"{options.COMMAND}, sizes"]
     assert "| `one_layer_masked_small` | 256 | 1,024 | 4 | 3+3 |" in sizes.splitlines()
+
+
+def test_a_setting_of_masks_is_named_with_its_options() -> None:
+    settings = options.tables()[f"{options.COMMAND}, settings"].splitlines()
+    assert [line.split("`")[1] for line in settings[2:]] == [field.name for field in fields(MaskConfig)]
+    assert "| `drop` | `--frozen-dropped` |  |" in settings
+    assert "| `rescale` | `--mask-rescale` | `--rescale` |" in settings
 
 
 def test_every_option_is_listed_once_and_explained() -> None:

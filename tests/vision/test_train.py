@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import Field, fields, replace
 from pathlib import Path
 from typing import Any, Callable
 
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 from one_layer_lt import load_ticket, masked_modules, masked_weight, precision, scores_of
-from one_layer_lt.cli import main
+from one_layer_lt.cli import main, subcommand
 from one_layer_lt.vision.data import DataSet, Images
 from one_layer_lt.vision.recipes import RECIPES, Recipe, recipe_of
 from one_layer_lt.vision.ticket import ticket_of
@@ -272,3 +273,24 @@ def test_two_processes_train_to_the_same_curve(tmp_path: Path) -> None:
     models = [torch.load(tmp_path / str(p) / CHECKPOINT, weights_only=True)["model"] for p in (1, 2)]
     for name, tensor in models[0].items():
         torch.testing.assert_close(models[1][name], tensor, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("field", fields(Recipe), ids=lambda field: field.name)
+def test_help_explains_every_setting(field: Field[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        subcommand("vision")[1].parse_args(["train", "--help"])
+    said = " ".join(capsys.readouterr().out.partition("options:")[2].split())
+    flag = f"--{field.name.replace('_', '-')}"
+    assert re.search(rf"{flag}(, --no-[\w-]+| \S+) {re.escape(' '.join(field.metadata['help'].split()))}", said)
+
+
+def test_help_lists_choices_and_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    for action, says in (
+        ("train", ["edge_popup, topk,", "lenet_300_100, fc,", "optimizer: sgd, adam (digits: sgd)", "(digits: 0.1)"]),
+        ("evaluate", ["or of a ticket, which needs --data"]),
+    ):
+        with pytest.raises(SystemExit):
+            subcommand("vision")[1].parse_args([action, "--help"])
+        said = " ".join(capsys.readouterr().out.split())
+        assert all(part in said for part in says)
+        assert "None" not in said
