@@ -38,7 +38,8 @@ def size(tensors: dict[str, Tensor], bits: int, scale_of: ScaleOf = best_scale) 
 
     Rounded, a tensor of one value takes one number: a norm or a bias that was never trained.
     """
-    kept = [tensor for tensor in _untied(tensors) if tensor.numel() > 1]  # not fairseq's marks of versions
+    # Neither fairseq's marks of versions, nor what the checkpoint says of itself.
+    kept = [tensor for tensor in _untied(tensors) if tensor.numel() > 1 and tensor.is_floating_point()]
     if bits == FLOAT:
         return sum(4 * tensor.numel() for tensor in kept)
     total = 0

@@ -269,8 +269,8 @@ def main() -> None:
         prog="scripts.tables", description="Write the pages and plots of all studies from their results."
     ).parse_args()
     main_study = STUDIES / "multi30k.toml"
-    shown = [row for name in README for row in rows_of(STUDIES / f"{name}.toml")] if main_study.is_file() else []
-    if shown:
+    studies = [study for name in README if (study := STUDIES / f"{name}.toml").is_file()]
+    if shown := [row for study in studies for row in rows_of(study)]:
         put_table(ROOT / "README.md", "python -m scripts.tables", main_table(shown))
     for study in sorted(STUDIES.glob("*.toml")):
         rows = rows_of(study)

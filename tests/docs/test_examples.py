@@ -94,6 +94,12 @@ def test_the_map_shows_the_folders_that_git_tracks() -> None:
     assert shown - tracked - COMING == set(), "the map in docs/design.md shows folders that are not there"
 
 
+def test_no_tracked_module_is_empty() -> None:
+    listed = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=False)
+    empty = [name for name in listed.stdout.split() if not (ROOT / name).stat().st_size]
+    assert [name for name in empty if not name.endswith("__init__.py")] == []
+
+
 def test_a_map_is_read_in_two_levels() -> None:
     page = f"before\n{BEGIN}a/   what\n    b/  is\n    c/  in\nd/   it\n{END}\nafter\n"
     assert folders_shown(page) == {"a", "a/b", "a/c", "d"}
