@@ -15,4 +15,5 @@ teacher=runs/multi30k/dense-s1/checkpoint_best.pt
 [ -d $data-distilled.de-en ] || python -m one_layer_lt distil $teacher --data $data.de-en --out $data-distilled.de-en
 [ -f data-bin/embeddings/embed.en.txt ] || python -m one_layer_lt embeddings model $teacher --data $data.de-en --out data-bin/embeddings
 python scripts/sweep.py $study "$@"
+[ $# -gt 0 ] || python scripts/sweep.py scripts/studies/twin.toml "twin 256" "signs 256" # masks that start from a dense twin
 python -m scripts.tables
