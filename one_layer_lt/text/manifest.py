@@ -16,7 +16,7 @@ FILE = "data.json"
 FORMAT = 1
 SPLITS = ("train", "valid", "test")
 MODELS = {"sentencepiece": "spm.model", "moses-bpe": "codes"}
-ALPHA = 0.1
+ALPHA = 0.2
 _TYPES = {"str": str, "int": int, "bool": bool, "float": float}
 _SAMPLING = ("samples", "alpha", "seed")  # written only where there are samples
 

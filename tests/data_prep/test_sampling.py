@@ -84,7 +84,7 @@ def test_copies(corpus: Path, tmp_path: Path, recipe: Recipe, monkeypatch: pytes
     plain, made = (Manifest.read(tmp_path / name) for name in ("plain", "sampled"))
     made.verify(tmp_path / "sampled")
     assert made.pairs == {"train": 180, "valid": 5, "test": 7}
-    assert (made.settings.samples, made.settings.alpha, made.settings.seed) == (3, 0.1, 1)
+    assert (made.settings.samples, made.settings.alpha, made.settings.seed) == (3, 0.2, 1)
     assert not {"samples", "alpha", "seed", "added"} & set((tmp_path / "plain/data.json").read_text().split('"'))
     changed = {name for name in plain.sha256 if plain.sha256[name] != made.sha256[name]}
     assert changed == {f"train.de-en.{language}.{part}" for language in ("de", "en") for part in ("bin", "idx")}
@@ -104,7 +104,7 @@ def test_copies(corpus: Path, tmp_path: Path, recipe: Recipe, monkeypatch: pytes
     assert recipe(recipe_corpus, *arguments, "--samples", 3, "--out", tmp_path / "again") == (0, "")
     assert Manifest.read(tmp_path / "again") == made
     code, error = recipe(recipe_corpus, *sampled, "--alpha", 0.5)
-    assert (code, "made with alpha 0.1, not 0.5" in error) == (2, True)
+    assert (code, "made with alpha 0.2, not 0.5" in error) == (2, True)
     code, error = recipe(recipe_corpus, *arguments, "--out", tmp_path / "sampled")
     assert (code, "made with samples 3, not 1" in error) == (2, True)
 
