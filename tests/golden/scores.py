@@ -76,9 +76,11 @@ def corpus(folder: Path) -> Path:
 
 
 def digest(checkpoint: Path) -> str:
-    """SHA-256 (hex) of all that the checkpoint has of the model: scores, trained tensors, draws."""
+    """SHA-256 (hex) of all that the checkpoint has of the model, but for what it says of itself."""
     found = hashlib.sha256()
     for name, tensor in sorted(load_state(checkpoint)["model"].items()):
+        if name.endswith(("trained_over", "_extra_state")):
+            continue
         found.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
         found.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return found.hexdigest()
