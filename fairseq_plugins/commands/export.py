@@ -19,7 +19,9 @@ from ..ticket import from_checkpoint
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="of a masked model")
-    add_data(parser, "the fairseq data folder that it was trained on")
+    add_data(
+        parser, "the fairseq data folder that it was trained on (the one that the checkpoint names)", required=False
+    )
     said = "sentencepiece model or BPE codes, where the data folder does not hold them"
     parser.add_argument("--bpe", type=Path, metavar="FILE", help=said)
     add_out(parser, "the ticket to write")

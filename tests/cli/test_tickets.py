@@ -213,7 +213,7 @@ def test_a_folder_that_is_no_package_is_in_nobody_s_way(file: Path, tmp_path: Pa
         (["translate", "FILE", "FILE"], "two tickets are called toy"),
         (["fold", "FILE", "--to", "ctranslate2", "-o", "out", "--quantization", "int3"], "unknown quantization 'int3'"),
         (["export", "none.pt", "--data", ".", "-o", "out"], "none.pt: no such checkpoint"),
-        (["export", "none.pt"], "the following arguments are required: --data, -o/--out"),
+        (["export", "none.pt"], "the following arguments are required: -o/--out"),
     ],
 )
 def test_bad_input_gets_one_line(
