@@ -16,7 +16,7 @@ from .layout import Layout
 from .maskable import WEIGHT, Place, maskable_places, parametrized_places, replace_, tied_places
 from .parametrization import MaskedWeight, initial_scores, masked_at
 from .record import KEY
-from .rules import Member
+from .rules import RULES, Member
 from .scope import JointRanking
 from .sharing import MASK_TOO, share_key, share_period
 from .weights import EXISTING, SharedWeight
@@ -123,8 +123,7 @@ def check_whole(model: nn.Module) -> None:
     """
     tied: dict[MaskedWeight, Place] = {}
     for place in masked_places(model):
-        if len(place.parametrizations) > 1:
-            raise ValueError(f"{place.path} is under a second parametrization: remove that one first")
+        place.check_alone()
         first = tied.setdefault(masked_at(place), place)
         if first.original is not place.original:
             raise ValueError(
@@ -245,7 +244,7 @@ def _convert(
         frozen = shared[group.name,] = SharedWeight.of(weight, name=group.name)
     else:
         name = share_key(group.name, shape, config.share)
-        redrawn = config.new_rule().redraws
+        redrawn = RULES[config.rule].redraws
         key = (name, shape, config.seed, config.init, config.weight_scale, redrawn, weight.dtype, weight.device)
         if key not in shared:
             shared[key] = SharedWeight(

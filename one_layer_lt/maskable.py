@@ -80,6 +80,11 @@ class Place:
         """All of them, the first one first."""
         return cast(nn.ModuleList, self.module.get_submodule(f"parametrizations.{self.tensor}"))
 
+    def check_alone(self) -> None:
+        """Raises ``ValueError`` where the first parametrization is not the only one: what it gives is then not used."""
+        if len(self.parametrizations) > 1:
+            raise ValueError(f"{self.path} is under a second parametrization: remove that one first")
+
     def put(self, value: nn.Parameter) -> None:
         """Make ``value`` the module's tensor, or, where it is parametrized, what is behind it."""
         setattr(self.module, self.tensor, value)

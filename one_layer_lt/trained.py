@@ -48,11 +48,11 @@ def trained_weight(module: nn.Module, tensor: str = WEIGHT) -> nn.Parameter:
 def fold_parametrized_(model: nn.Module, kind: type[nn.Module]) -> nn.Module:
     """Replace weights under ``kind`` by the plain dense parameters that they amount to, in place; return ``model``.
 
-    Ties are kept. A model without such weights is returned as it is.
+    Ties are kept. A model without such weights is returned as it is. Raises ``ValueError``, before anything has
+    changed, where one is under a second parametrization.
     """
     for place in parametrized_places(model, kind):
-        if len(place.parametrizations) > 1:
-            raise ValueError(f"{place.path} is under a second parametrization: remove that one first")
+        place.check_alone()
     folded: dict[nn.Parameter, nn.Parameter] = {}
     found = {place: place.original for place in parametrized_places(model, kind)}
     for place, weight in found.items():
