@@ -22,7 +22,6 @@ def command(data: Path, checkpoint: Path, split: str, direction: Settings, beam:
     made = [sys.executable, "-m", "fairseq_cli.generate", str(data), "--path", str(checkpoint)]
     made += ["--user-dir", str(PLUGIN), "--gen-subset", split, "--beam", str(beam)]
     made += ["--source-lang", direction.source, "--target-lang", direction.target, "--no-progress-bar"]
-    made += ["--required-batch-size-multiple", "1"]  # with 8, fairseq finds fewer than 8 sentences to be none
     return [*made, *flags]
 
 
