@@ -8,6 +8,7 @@ from fairseq.checkpoint_utils import load_model_ensemble_and_task
 from fairseq.models.transformer import TransformerModel
 from torch import nn
 
+from one_layer_lt.files import first_folder
 from one_layer_lt.text.ticket import text_settings
 from one_layer_lt.ticket import Ticket, TicketError
 from one_layer_lt.translation import Translator
@@ -57,7 +58,7 @@ def from_checkpoint(checkpoint: Path, data: Path | None = None, subwords: Path |
         raise
     except Exception as error:  # fairseq raises what it happens to meet
         raise TicketError(f"{checkpoint} cannot be loaded: {first_line(error)}") from error
-    args, model, data = cfg.model, models[0], Path(task.cfg.data)
+    args, model, data = cfg.model, models[0], first_folder(task.cfg.data)
     unsupported = [name for name in _UNSUPPORTED if getattr(args, name, None)]
     if unsupported or not isinstance(model, TransformerModel):
         what = ", ".join(f"--{name.replace('_', '-')}" for name in unsupported) or type(model).__name__

@@ -45,6 +45,11 @@ def write_json(path: Path, value: Any) -> None:
     write_whole(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
+def first_folder(data: str) -> Path:
+    """The first of the data folders that fairseq-train takes as ``A:B:...``: it has the dictionaries and the test set."""
+    return Path(data.split(os.pathsep)[0])
+
+
 def sha256(*paths: Path) -> str:
     """Digest of the files' bytes, one after the other."""
     digest = hashlib.sha256()

@@ -32,7 +32,7 @@ from data_prep.lib.binary import add_samples, dictionary, read_train, write_trai
 from data_prep.lib.pipeline import workplace
 from one_layer_lt.cli.parser import add_beam, add_data, add_out
 from one_layer_lt.errors import UserError
-from one_layer_lt.files import sha256
+from one_layer_lt.files import first_folder, sha256
 from one_layer_lt.text.manifest import Manifest, Settings, checksums
 from one_layer_lt.text.subwords import joined
 
@@ -93,7 +93,7 @@ def check(checkpoint: Path, data: Path, direction: Settings, surely: bool = Fals
     warning, or if it must be known ``surely``, an error.
     """
     task = (load(checkpoint).get("cfg") or {}).get("task") or {}
-    folder = Path(str(task.get("data") or "").split(os.pathsep)[0])
+    folder = first_folder(str(task.get("data") or ""))
     names = [f"dict.{language}.txt" for language in direction.languages]
     languages = tuple(infer_language_pair(str(folder))) if folder.is_dir() else (None, None)
     languages = task.get("source_lang") or languages[0], task.get("target_lang") or languages[1]

@@ -9,6 +9,7 @@ from pathlib import Path
 from shutil import get_terminal_size
 from typing import Any, NoReturn
 
+from ..files import first_folder
 from ..terminal import stop
 
 
@@ -62,8 +63,8 @@ def add_out(parser: argparse.ArgumentParser, what: str, metavar: str = "FILE", r
 
 
 def add_data(parser: argparse.ArgumentParser, what: str = "prepared data folder", required: bool = True) -> None:
-    """`--data`: a folder that `data_prep` made."""
-    parser.add_argument("--data", type=Path, required=required, metavar="FOLDER", help=what)
+    """`--data`: a folder that `data_prep` made, or several as fairseq-train takes them, of which it is the first."""
+    parser.add_argument("--data", type=first_folder, required=required, metavar="FOLDER", help=what)
 
 
 def add_beam(parser: argparse.ArgumentParser) -> None:

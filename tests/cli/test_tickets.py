@@ -15,9 +15,13 @@ from typing import Callable
 import pytest
 
 import one_layer_lt
+from fairseq_plugins.commands import distil, prune, score
 from fairseq_plugins.fold import how_to_translate
 from one_layer_lt import Ticket
 from one_layer_lt.cli import main
+from one_layer_lt.cli.parser import Parser
+from one_layer_lt.text.manifest import Manifest
+from tests.plugin.running import TICKET_RECIPE, train
 
 ROOT = Path(__file__).parents[2]
 
@@ -101,6 +105,24 @@ def test_fold_of_ticket_and_checkpoint(run: Run, file: Path, checkpoint: Path, t
     code, _, complaint = run("fold", file, "--to", "fairseq", "-o", tmp_path / "a")
     assert code == 2
     assert "already there" in complaint
+
+
+def test_of_several_data_folders_the_first_is_taken(run: Run, data: Path, tmp_path: Path) -> None:
+    """As fairseq-train takes them: `A:B`."""
+    both = f"{data}{os.pathsep}{tmp_path}"
+    dense = train(Path(both), tmp_path / "dense", *TICKET_RECIPE, "--dense", "--twin", updates=1)
+    flags = ["--scores-from", str(dense), "--weight-scale-per-kind", "fc1=1"]
+    masked = train(Path(both), tmp_path / "masked", *TICKET_RECIPE, *flags, updates=1)
+    for number, given in enumerate(([], ["--data", both])):
+        assert run("export", masked, *given, "-o", tmp_path / f"{number}.ticket")[0] == 0
+    assert (tmp_path / "0.ticket").read_bytes() == (tmp_path / "1.ticket").read_bytes()
+    code, said, _ = run("convert", masked, "--to", "fairseq", "-o", tmp_path / "folded")
+    assert (code, "dict.xx.txt, dict.yy.txt, model.pt, spm.model" in said) == (0, True)
+    distil.check(masked, data, Manifest.read(data).settings, surely=True)
+    assert prune._model(dense)
+    parser = Parser()
+    score.add_arguments(parser)
+    assert parser.parse_args([str(masked), "--data", both]).data == data
 
 
 @pytest.mark.parametrize("lowercase", [False, True])
