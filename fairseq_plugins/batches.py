@@ -1,4 +1,8 @@
-"""No line is lost: fairseq leaves out a last batch whose size is no multiple of ``--required-batch-size-multiple`` (8)."""
+"""No line is lost.
+
+fairseq leaves out the last batch, which has the longest lines, where its size is no multiple of
+``--required-batch-size-multiple``, by default 8.
+"""
 
 from __future__ import annotations
 

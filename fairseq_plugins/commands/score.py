@@ -7,6 +7,9 @@
 Writes, beside the checkpoint, CHECKPOINT.SPLIT.json (BLEU and chrF on detokenised text with their signatures and 95%
 intervals, tokenised BLEU where the data is tokenised, and all it takes to get them again) and CHECKPOINT.SPLIT.txt (the
 translations). Compare two results with `one-layer-lt compare`.
+The target language's code decides how BLEU finds words. For Chinese it takes sacrebleu's tokenizer `zh`, for Japanese
+`ja-mecab` (pip install 'sacrebleu[ja]'), for Korean `ko-mecab` (pip install 'sacrebleu[ko]'), for others `13a`. Where
+no spaces are between words, as in Thai, Lao, Khmer, Burmese and Tibetan, it compares characters, and says so.
 What follows a lone `--` goes to fairseq-generate as it is: `-- --fp16`.
 """
 
@@ -32,7 +35,7 @@ from one_layer_lt.files import sha256, write_whole
 from one_layer_lt.origin import commit, machine, relative
 from one_layer_lt.text import moses
 from one_layer_lt.text.manifest import Manifest, read_split
-from one_layer_lt.text.metrics import in_words, measure, measured
+from one_layer_lt.text.metrics import bleu_of, in_words, measure, measured
 
 from ..checkpoints import load
 from ..generate import command, translate
@@ -56,6 +59,7 @@ def score(
     """Score a checkpoint, or a folder of them, on a prepared data folder; returns what it writes to `out`."""
     settings = Manifest.read(data).settings
     references = read_split(data / "raw", split, settings.target)
+    bleu_of(settings)  # complains before the long work
     path, averaged = find_checkpoint(checkpoint, last)
     state = load(path)
     out = out or path.with_suffix(f".{split}.json")

@@ -131,7 +131,7 @@ def compare(systems: Sequence[System], samples: int = 0) -> tuple[list[Compared]
         if abs(result.score - system.score) > 1e-6:
             raise UserError(
                 f"{system.name} says BLEU {system.score:.2f}, but its translations now have {result.score:.2f}: "
-                "they or the references have changed, so score the checkpoint again"
+                "they, the references or BLEU's tokenizer have changed, so score the checkpoint again"
             )
         difference = result.score - found["bs"][0].score
         # sacrebleu takes no difference for one that no resample surpasses: its p is then the least there is

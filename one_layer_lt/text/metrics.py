@@ -9,16 +9,26 @@ from typing import Any
 from sacrebleu.metrics import BLEU, CHRF
 from sacrebleu.significance import PairedTest, Result
 
+from ..optional import MissingPackage
 from .manifest import Settings
-
-UNSPACED = {"zh": "zh", "ja": "char", "ko": "char"}  # languages that BLEU's usual tokenizer cannot split
+from .splitting import tokenizer_of
 
 logging.getLogger("sacrebleu").setLevel(logging.WARNING)  # its tests tell of every step
 
 
 def bleu_of(settings: Settings) -> BLEU:
-    """The BLEU that detokenised text of a data folder is scored by."""
-    return BLEU(lowercase=settings.lowercase, tokenize=UNSPACED.get(settings.target[:2], "13a"))
+    """The BLEU that detokenised text of a data folder is scored by.
+
+    Raises ``MissingPackage`` where what finds the words of its target language is not installed.
+    """
+    tokenizer = tokenizer_of(settings.target)
+    try:
+        return BLEU(lowercase=settings.lowercase, tokenize=tokenizer)
+    except RuntimeError as error:  # sacrebleu's word for it
+        extra = tokenizer.partition("-")[0]
+        raise MissingPackage(
+            f"BLEU of {settings.target!r} takes sacrebleu's tokenizer {tokenizer}: pip install 'sacrebleu[{extra}]'"
+        ) from error
 
 
 def measure(hypotheses: Sequence[str], references: Sequence[str], settings: Settings) -> dict[str, Any]:
@@ -74,6 +84,7 @@ def in_words(result: Mapping[str, Any], name: str = "BLEU") -> str:
     words += [
         f"{key.replace('_', ' ')} {result[key]:.3f}" for key in ("brevity_penalty", "length_ratio") if key in result
     ]
+    name += " of characters" if "|tok:char|" in result.get("signature", "") else ""
     return f"{name} {result['score']:.2f}" + (f" ({', '.join(words)})" if words else "")
 
 

@@ -136,6 +136,15 @@ def test_score_tokenised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert (tmp_path / "scores.txt").read_text().splitlines() == [line.lower() for line in ENGLISH]
 
 
+def test_what_finds_words_is_looked_for_before_the_long_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sacrebleu.tokenizers.tokenizer_ja_mecab.MeCab", None)
+    monkeypatch.setattr(score, "translate", lambda command, count: pytest.fail("it was translated"))
+    data = data_folder(tmp_path / "data", settings(target="jpn"))
+    (data / "raw" / "test.en").rename(data / "raw" / "test.jpn")
+    with pytest.raises(UserError, match=r"pip install 'sacrebleu\[ja\]'"):
+        score.score(checkpoint(tmp_path / "a.pt"), data)
+
+
 def test_paths_are_of_the_repository_through_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, disk = tmp_path / "root", tmp_path / "disk"
     root.mkdir()

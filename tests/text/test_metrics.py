@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import re
+
 import pytest
 from sacrebleu.metrics import BLEU, CHRF
 
+from one_layer_lt.optional import MissingPackage
 from one_layer_lt.text import metrics
+from one_layer_lt.text.splitting import tokenizer_of
 from tests.cli.test_score import ENGLISH, settings
 
 REFERENCES = [f"The {number}th man sees {number} dogs near the old house ." for number in range(40)]
@@ -31,8 +36,56 @@ def test_measure_minds_case_as_the_data_does(lowercase: bool, case: str, matches
     assert (found["bleu"]["score"] == pytest.approx(100)) is lowercase
 
 
-def test_measure_splits_languages_without_spaces() -> None:
-    assert "tok:zh" in metrics.measure(["你好"], ["你好"], settings(target="zh_Hans"))["bleu"]["signature"]
+CODES = {
+    "zh": ["zh", "cmn", "zho", "chi", "yue", "wuu", "zh_CN", "zh-Hans", "zho_Hans", "ZH", "yue_Hant", "ii_Hani"],
+    "ja-mecab": ["ja", "jpn", "ja_JP", "jpn_Jpan"],
+    "ko-mecab": ["ko", "kor", "ko-KR", "kor_Hang"],
+    "char": ["th", "tha", "th_TH", "tha_Thai", "lo", "lao_Laoo", "km", "khm", "my", "mya", "bur", "bo", "bod", "shn"],
+    "13a": [
+        "en",
+        "de_DE",
+        "jav",
+        "jv_Latn",
+        "nan_Latn",
+        "zh_Latn",
+        "kok",
+        "zha",
+        "mye",
+        "thr",
+        "en_TH",
+        "toy",
+        "",
+        "_",
+    ],
+}
+
+
+@pytest.mark.parametrize(("tokenizer", "language"), [(name, code) for name, codes in CODES.items() for code in codes])
+def test_the_tokenizer_of_a_language(tokenizer: str, language: str) -> None:
+    assert tokenizer_of(language) == tokenizer
+
+
+@pytest.mark.parametrize(
+    ("language", "reference", "hypothesis"),
+    [
+        ("cmn", "一只棕色的狗在绿色的草地上奔跑。", "一只棕色的狗在绿色的草地上跑。"),
+        ("th", "สุนัขสีน้ำตาลวิ่งบนสนามหญ้าสีเขียว", "สุนัขสีน้ำตาลวิ่งบนสนามหญ้าเขียว"),
+        ("khm_Khmr", "ឆ្កែពណ៌ត្នោតរត់លើវាលស្មៅបៃតង", "ឆ្កែពណ៌ត្នោតរត់លើវាលស្មៅខៀវ"),
+    ],
+)
+def test_words_without_spaces_are_found(language: str, reference: str, hypothesis: str) -> None:
+    found = metrics.measure([hypothesis] * 3, [reference] * 3, settings(target=language))["bleu"]
+    assert 70 < found["score"] < 100
+    assert metrics.in_words(found).startswith("BLEU 8" if language == "cmn" else "BLEU of characters ")
+
+
+@pytest.mark.parametrize(("language", "extra"), [("jpn", "ja"), ("ko_KR", "ko")])
+def test_a_tokenizer_that_is_not_installed(language: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module(f"sacrebleu.tokenizers.tokenizer_{extra}_mecab")
+    monkeypatch.setattr(module, "MeCab", None)  # as where there is none
+    said = f"BLEU of '{language}' takes sacrebleu's tokenizer {extra}-mecab: pip install 'sacrebleu[{extra}]'"
+    with pytest.raises(MissingPackage, match=re.escape(said) + "$"):
+        metrics.bleu_of(settings(target=language))
 
 
 @pytest.mark.parametrize("name", ["bleu", "chrf"])
