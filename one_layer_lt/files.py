@@ -46,7 +46,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def first_folder(data: str) -> Path:
-    """The first of the data folders that fairseq-train takes as ``A:B:...``: it has the dictionaries and the test set."""
+    """The first of the data folders that fairseq-train takes as ``A:B:...``: with dictionaries and test set."""
     return Path(data.split(os.pathsep)[0])
 
 
