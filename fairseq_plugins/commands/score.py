@@ -57,8 +57,12 @@ def score(
     extra: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Score a checkpoint, or a folder of them, on a prepared data folder; returns what it writes to `out`."""
-    settings = Manifest.read(data).settings
+    manifest = Manifest.read(data)
+    settings, expected = manifest.settings, manifest.pairs[split]
     references = read_split(data / "raw", split, settings.target)
+    if len(references) != expected:
+        what = f"raw/{split}.{settings.target} has {len(references):,} lines, but {expected:,} are to be translated"
+        raise UserError(f"{data}: {what}: delete it and prepare it again")
     bleu_of(settings)  # complains before the long work
     path, averaged = find_checkpoint(checkpoint, last)
     state = load(path)

@@ -68,7 +68,7 @@ def _chunks() -> Iterator[list[str]]:
 
 def _decoded(number: int, line: bytes) -> str:
     try:
-        return line.decode("utf-8").rstrip("\r\n")
+        return line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
         raise ValueError(f"standard input: line {number} is not UTF-8: convert it, for example with iconv") from None
 

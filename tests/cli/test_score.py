@@ -192,6 +192,15 @@ def test_average_of_different_models(tmp_path: Path) -> None:
         score.find_checkpoint(tmp_path, last=2)
 
 
+def test_more_references_than_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score, "translate", lambda command, count: pytest.fail("it was translated"))
+    data = data_folder(tmp_path / "data")
+    with (data / "raw" / "test.en").open("a") as file:
+        file.write("One more.\n")
+    with pytest.raises(UserError, match=r"raw/test.en has 3 lines, but 2 are to be translated: delete"):
+        score.score(checkpoint(tmp_path / "a.pt"), data)
+
+
 class Harmful:
     """Its pickle would write a file when loaded."""
 

@@ -102,9 +102,10 @@ def test_empty_training_sides_go_but_empty_test_sides_stay(corpus: Path, tmp_pat
     (corpus / "train.de.gz").unlink()
     lines = (corpus / "train.en").read_text().splitlines()
     write(corpus / "train.de", [*lines[:-2], " \u00a0", ""])
-    write(corpus / "test.de", ["", *["und"] * 6])
+    write(corpus / "test.de", ["", "und\r und", "und\u2028und", "und\x85und", *["und"] * 2, ""])
     recipe(recipe_corpus, "--from", corpus, "--size", 40, *PAIR, "--out", tmp_path / "out")
     assert Manifest.read(tmp_path / "out").pairs == {"train": 58, "valid": 5, "test": 7}
+    assert (tmp_path / "out/raw/test.de").read_bytes() == b"\n" + b"und und\n" * 3 + b"und\nund\n" + b"\n"
 
 
 @pytest.mark.usefixtures("without_fairseq")
