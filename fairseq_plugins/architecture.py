@@ -49,6 +49,7 @@ _FLAGS = (
     "layernorm_embedding",
     "left_pad_source",
 )
+_BETWEEN = str.maketrans("", "", "-_.")  # the parts of a language's name
 _ACTIVATIONS = ("relu", "gelu", "gelu_accurate", "gelu_fast", "tanh", "linear", "swish")
 
 
@@ -80,7 +81,7 @@ def checked(ticket: Ticket) -> dict[str, Any]:
     if settings["encoder_layers"] + settings["decoder_layers"] > len(ticket.masks) + len(ticket.dense):
         raise TicketError("has more layers than tensors")
     for name in ("source", "target"):
-        if not isinstance(settings[name], str) or not settings[name].replace("-", "").replace("_", "").isalnum():
+        if not isinstance(settings[name], str) or not settings[name].translate(_BETWEEN).isalnum():
             raise TicketError(f"its {name} language is {settings[name]!r:.60}, which is none")
     text = settings["text"]
     if text is not None and not (isinstance(text, Mapping) and text.get("tokenizer") in list(MODELS)):

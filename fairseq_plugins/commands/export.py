@@ -3,7 +3,7 @@
     one-layer-lt export runs/m30k/checkpoint_best.pt --data data-bin/multi30k.de-en -o m30k.ticket
 
 A ticket holds masks and what draws the random weights under them. A model that was trained with --dense has no masks,
-so there is no ticket of it.
+so there is no ticket of it. The ticket is opened as `one-layer-lt verify` does before it gets its name.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ import argparse
 from pathlib import Path
 
 from one_layer_lt.cli.parser import add_data, add_out
+from one_layer_lt.cli.verify import check
+from one_layer_lt.files import whole
+from one_layer_lt.ticket import TicketError, load_ticket
 from one_layer_lt.ticket.sizes import sizes
 
 from ..ticket import from_checkpoint
@@ -22,13 +25,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(
         parser, "the fairseq data folder that it was trained on (the one that the checkpoint names)", required=False
     )
-    said = "sentencepiece model or BPE codes, where the data folder does not hold them"
+    said = "sentencepiece model or codes of subword-nmt, where the data folder does not hold them"
     parser.add_argument("--bpe", type=Path, metavar="FILE", help=said)
     add_out(parser, "the ticket to write")
 
 
 def run(args: argparse.Namespace) -> None:
     ticket = from_checkpoint(args.checkpoint, args.data, args.bpe)
-    ticket.save(args.out)
+    with whole(args.out) as part:
+        ticket.save(part)
+        try:
+            untried = check(load_ticket(part))
+        except TicketError as error:
+            raise TicketError(f"{args.checkpoint}: its ticket would be of no use: {error}") from error
     measured = sizes(ticket)
-    print(f"{args.out}: {measured.file:,} bytes, of which masks {measured.masks:,}")
+    print(f"{args.out}: {measured.file:,} bytes, of which masks {measured.masks:,}{untried}")

@@ -8,8 +8,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..errors import UserError
 from ..optional import MissingPackage
-from ..ticket import Ticket, TicketError, WeightPool, load_ticket
+from ..ticket import Ticket, WeightPool, load_ticket
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,19 +18,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    ticket, pool = load_ticket(args.file), WeightPool()
-    drawn = [pool.get(spec, ticket.redraws.get(spec)) for spec in ticket.weights if spec not in ticket.existing]
-    unbuilt = _build(ticket, pool) if ticket.architecture else ""
-    masks, weights = len(ticket.masks), len(drawn)
-    print(f"{args.file}: good. {masks} masks, over {weights} random weights that come out as they were{unbuilt}")
+    ticket = load_ticket(args.file)
+    untried = check(ticket)
+    masks, weights = len(ticket.masks), len(ticket.weights) - len(ticket.existing)
+    print(f"{args.file}: good. {masks} masks, over {weights} random weights that come out as they were{untried}")
 
 
-def _build(ticket: Ticket, pool: WeightPool) -> str:
-    """Build the network; says where that could not be tried, for what builds it is not installed."""
+def check(ticket: Ticket) -> str:
+    """Draw the random weights, build the network, and open what splits its text; raises as they do.
+
+    Returns in words what could not be tried, for what it takes is not installed.
+    """
+    pool = WeightPool()
+    for spec in ticket.weights:
+        if spec not in ticket.existing:
+            pool.get(spec, ticket.redraws.get(spec))
+    what = "the network itself was not built"
     try:
-        ticket.model(pool)
-    except TicketError as error:
-        if isinstance(error.__cause__, MissingPackage):
-            return f" (the network itself was not built: {error})"
+        if ticket.architecture:
+            model = ticket.model(pool)
+            what = "what splits its text was not opened"
+            if ticket.architecture.get("text"):
+                ticket.translator(model=model)
+    except UserError as error:
+        if isinstance(error, MissingPackage) or isinstance(error.__cause__, MissingPackage):
+            return f" ({what}: {error})"
         raise
     return ""

@@ -7,6 +7,7 @@ import logging
 import math
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -69,7 +70,10 @@ def encode(subword: Subword, model: Path, source: Path, target: Path) -> None:
 
 
 def encoder(subword: Subword, model: bytes) -> Callable[[Iterable[str]], Iterator[str]]:
-    """What turns lines into units separated by spaces; ``model`` is the content of the subword model's file."""
+    """What turns lines into units separated by spaces; ``model`` is the content of the subword model's file.
+
+    Raises ``ValueError`` or ``RuntimeError`` where it is none, ``MissingPackage`` where what reads it is not installed.
+    """
     if subword.kind == "sentencepiece":
         import sentencepiece
 
@@ -77,7 +81,12 @@ def encoder(subword: Subword, model: bytes) -> Callable[[Iterable[str]], Iterato
         return lambda lines: (
             " ".join(line) for batch in _batches(lines) for line in pieces.encode(batch, out_type=str, num_threads=1)
         )
-    merges = need("subword_nmt.apply_bpe", "data").BPE(io.StringIO(model.decode("utf-8"), newline="\n"))
+    new, said = need("subword_nmt.apply_bpe", "data").BPE, io.StringIO()
+    try:
+        with redirect_stderr(said):
+            merges = new(io.StringIO(model.decode("utf-8"), newline="\n"))
+    except SystemExit:
+        raise ValueError(" ".join(said.getvalue().split())) from None
     return lambda lines: (merges.process_line(line) for line in lines)
 
 

@@ -19,11 +19,18 @@ from .subwords import Subword, encoder, joined
 def text_settings(data: Path, subwords: Path | None) -> tuple[dict[str, Any] | None, bytes | None]:
     """(settings, subword model) of a data folder; ``subwords`` goes before what the folder has. None where unknown.
 
-    Raises ``TicketError`` where the folder's description is damaged.
+    Raises ``TicketError`` where the folder's description is damaged, or the file is no subword model.
     """
     if subwords is not None:
         content = subwords.read_bytes()
         kind = "moses-bpe" if content.startswith(b"#version:") else "sentencepiece"
+        try:
+            encoder(Subword(kind, 1), content)
+        except MissingPackage:
+            pass  # whoever opens the ticket here will be told
+        except (RuntimeError, ValueError) as error:
+            known = "neither a sentencepiece model nor codes of subword-nmt, which begin with #version:"
+            raise TicketError(f"{subwords} is {known} ({error})") from None
         return {"tokenizer": kind, "lowercase": False, "aggressive": False}, content
     if not (data / FILE).is_file():
         return None, None
@@ -52,7 +59,7 @@ class Text:
             self._encode = encoder(subword, ticket.assets["subwords"])
         except MissingPackage:
             raise
-        except (RuntimeError, ValueError, SystemExit) as error:
+        except (RuntimeError, ValueError) as error:
             raise TicketError(f"its subword model is damaged ({error})") from None
 
     def split(self, lines: Sequence[str]) -> list[list[str]]:

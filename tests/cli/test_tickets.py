@@ -15,13 +15,14 @@ from typing import Callable
 import pytest
 
 import one_layer_lt
-from fairseq_plugins.commands import distil, prune, score
+from fairseq_plugins.commands import distil, export, prune, score
 from fairseq_plugins.fold import how_to_translate
 from one_layer_lt import Ticket
 from one_layer_lt.cli import main
 from one_layer_lt.cli.parser import Parser
 from one_layer_lt.text.manifest import Manifest
 from tests.plugin.running import TICKET_RECIPE, train
+from tests.support.translators import with_settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,6 +58,38 @@ def test_export_writes_the_ticket(run: Run, checkpoint: Path, data: Path, file: 
     assert out.read_bytes() == file.read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("settings", "subwords", "complaint"),
+    [
+        ({"source": "d@e"}, None, "its source language is 'd@e', which is none"),
+        ({}, b"alpha 7\nbravo 5\n", "its subword model is damaged"),
+    ],
+)
+def test_export_opens_the_ticket_before_it_gets_its_name(
+    run: Run,
+    ticket: Ticket,
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, str],
+    subwords: bytes | None,
+    complaint: str,
+) -> None:
+    bad = with_settings(ticket, **settings)
+    bad = replace(bad, assets={**bad.assets, **({"subwords": subwords} if subwords else {})})
+    monkeypatch.setattr(export, "from_checkpoint", lambda *_: bad)
+    before = file.read_bytes()
+    code, said, complaints = run("export", "a.pt", "-o", file)
+    assert (code, said, complaints.count("\n")) == (2, "", 1)
+    assert complaints.startswith("error: a.pt: its ticket would be of no use: ")
+    assert complaint in complaints
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    assert file.read_bytes() == before
+    bad.save(file)
+    code, said, complaints = run("verify", file)
+    assert (code, said, complaints.count("\n")) == (2, "", 1)
+    assert complaint in complaints
+
+
 def test_info(run: Run, file: Path) -> None:
     code, said, _ = run("info", file)
     assert code == 0
@@ -89,7 +122,7 @@ def test_translate_keeps_lines_and_order(run: Run, file: Path, ticket: Ticket) -
 def test_translate_by_several_tickets(run: Run, file: Path, ticket: Ticket, tmp_path: Path) -> None:
     other = tmp_path / "copy.ticket"
     ticket.save(other)
-    code, said, _ = run("translate", file, other, stdin=b"copy\tAlpha bravo.\ntoy\tGolf.\ncopy\tEcho.\n")
+    code, said, _ = run("translate", file, other, stdin=b"\xef\xbb\xbfcopy\tAlpha bravo.\ntoy\tGolf.\ncopy\tEcho.\n")
     assert code == 0
     assert said.split("\n")[:-1] == ticket.translate(["Alpha bravo.", "Golf.", "Echo."])
     code, _, complaint = run("translate", file, other, stdin=b"toy\tGolf.\nGolf.\n")

@@ -64,17 +64,29 @@ class TestCheckpoints:
         with pytest.raises(TicketError, match="has no subword model"):
             Text(Ticket(**{**vars_of(empty), "assets": {**ticket.assets, "subwords": b""}}))
 
-    @pytest.mark.parametrize(
-        ("content", "kind"), [(b"#version: 0.2\na l\n", "moses-bpe"), (b"\n\x0e", "sentencepiece")]
-    )
-    def test_a_subword_model_by_name(
-        self, checkpoint: Path, data: Path, tmp_path: Path, content: bytes, kind: str
-    ) -> None:
+    @pytest.mark.parametrize("kind", ["moses-bpe", "sentencepiece"])
+    def test_a_subword_model_by_name(self, checkpoint: Path, data: Path, tmp_path: Path, kind: str) -> None:
         """It goes before the folder's own, and its kind is told by its first bytes."""
+        content = b"#version: 0.2\na l\n" if kind == "moses-bpe" else (data / "spm.model").read_bytes()
         (tmp_path / "file").write_bytes(content)
         ticket = from_checkpoint(checkpoint, data, tmp_path / "file")
         assert ticket.architecture["text"] == {"tokenizer": kind, "lowercase": False, "aggressive": False}
         assert ticket.assets["subwords"] == content
+
+    @pytest.mark.parametrize("content", [b"alpha 7\nbravo 5\n", b"a l\n", b"#version: 0.2\na b c\n", b"\xff" * 9])
+    def test_a_file_that_is_no_subword_model(
+        self, checkpoint: Path, data: Path, tmp_path: Path, content: bytes, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "file").write_bytes(content)
+        with pytest.raises(TicketError, match="file is neither a sentencepiece model nor codes of subword-nmt"):
+            from_checkpoint(checkpoint, data, tmp_path / "file")
+        assert not capfd.readouterr().err
+
+    def test_languages_with_a_dot(self, ticket: Ticket, tmp_path: Path) -> None:
+        dotted = with_settings(ticket, source="zh.cn", target="pt.br")
+        assert dotted.translate(["Alpha bravo."]) == ticket.translate(["Alpha bravo."])
+        dotted.convert(tmp_path / "folded", "fairseq")
+        assert (tmp_path / "folded" / "dict.zh.cn.txt").read_bytes() == ticket.assets["dict.source"]
 
 
 def vectors(path: Path) -> list[str]:
