@@ -1,23 +1,17 @@
-"""Tickets folded for others to run: a plain fairseq checkpoint, or a CTranslate2 folder."""
+"""Tickets folded into a checkpoint that stock fairseq runs."""
 
 from __future__ import annotations
 
 import shlex
-import tempfile
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from one_layer_lt.files import whole
-from one_layer_lt.optional import need
+from one_layer_lt.text.architecture import checked
 from one_layer_lt.text.manifest import MODELS
-from one_layer_lt.ticket import Ticket, TicketError
-
-from .architecture import checked
-
-QUANTIZATIONS = ("int8", "int8_float32", "int8_bfloat16", "int16", "float16", "bfloat16", "float32")
+from one_layer_lt.ticket import Ticket
 
 # What fairseq's translation task would otherwise take from options of the training.
 _TASK = {
@@ -35,23 +29,10 @@ _TASK = {
 }
 
 
-def to_folder(ticket: Ticket, folder: Path, to: str, quantization: str | None = None) -> None:
-    """Write the model for ``fairseq`` or ``ctranslate2``, its dictionaries and its subword model into a new folder."""
-    if to not in ("fairseq", "ctranslate2"):
-        raise ValueError(f"cannot fold to {to!r}; choose one of: fairseq, ctranslate2")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(17, "already there: remove it, or name another folder", str(folder))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with whole(folder) as part:
-        part.mkdir()
-        if to == "fairseq":
-            to_fairseq(ticket, part / "model.pt")
-            write_dictionaries(ticket, part)
-        else:
-            to_ctranslate2(ticket, part, quantization)
-        text = ticket.architecture["text"]
-        if text and "subwords" in ticket.assets:
-            (part / MODELS[text["tokenizer"]]).write_bytes(ticket.assets["subwords"])
+def to_folder(ticket: Ticket, folder: Path) -> None:
+    """Write the checkpoint and its dictionaries into ``folder``."""
+    to_fairseq(ticket, folder / "model.pt")
+    write_dictionaries(ticket, folder)
 
 
 def how_to_translate(ticket: Ticket, folder: Path) -> str:
@@ -82,26 +63,6 @@ def to_fairseq(ticket: Ticket, path: Path) -> None:
     _save({**_state(ticket), "args": None, "cfg": _plain_config(ticket)}, path)
 
 
-def to_ctranslate2(ticket: Ticket, folder: Path, quantization: str | None = None) -> None:
-    """Write a CTranslate2 model into ``folder``, by its own converter. Raises ``TicketError`` where it cannot be one.
-
-    quantization: of ``QUANTIZATIONS``; default: float32.
-    """
-    if quantization not in (None, *QUANTIZATIONS):
-        raise ValueError(f"unknown quantization {quantization!r}; choose one of: {', '.join(QUANTIZATIONS)}")
-    new_converter = need("ctranslate2.converters", "ctranslate2").FairseqConverter
-    with tempfile.TemporaryDirectory() as scratch:
-        write_dictionaries(ticket, Path(scratch))
-        checkpoint = Path(scratch, "folded.pt")
-        _save({**_state(ticket), "args": _arguments(ticket), "cfg": None}, checkpoint)
-        languages = {f"{side}_lang": ticket.architecture[side] for side in ("source", "target")}
-        try:
-            converter = new_converter(str(checkpoint), scratch, **languages)
-            converter.convert(str(folder), quantization=quantization, force=True)
-        except (ValueError, RuntimeError) as error:
-            raise TicketError(f"CTranslate2 cannot hold it: {' '.join(str(error).split())}") from None
-
-
 def write_dictionaries(ticket: Ticket, folder: Path) -> None:
     """Write ``dict.<language>.txt`` of both languages, as fairseq names them."""
     source = ticket.assets["dict.source"]
@@ -121,18 +82,14 @@ def _state(ticket: Ticket) -> dict[str, Any]:
     }
 
 
-def _arguments(ticket: Ticket) -> Namespace:
+def _plain_config(ticket: Ticket) -> dict[str, Any]:
     settings = checked(ticket)
     for name in ("kind", "text"):
         del settings[name]
-    languages = {"source_lang": settings.pop("source"), "target_lang": settings.pop("target")}
-    return Namespace(**settings, **languages, arch="transformer", task="translation", data="", left_pad_target=False)
-
-
-def _plain_config(ticket: Ticket) -> dict[str, Any]:
-    arguments = vars(_arguments(ticket))
-    taken = {name: arguments[name] for name in _TASK if name in arguments}
-    return {"task": {**_TASK, **taken}, "model": {**arguments, "_name": "transformer"}}
+    settings |= {f"{side}_lang": settings.pop(side) for side in ("source", "target")}
+    taken = {name: settings[name] for name in _TASK if name in settings}
+    stock = {"_name": "transformer", "arch": "transformer", "task": "translation", "data": "", "left_pad_target": False}
+    return {"task": {**_TASK, **taken}, "model": {**settings, **stock}}
 
 
 def _save(state: dict[str, Any], path: Path) -> None:

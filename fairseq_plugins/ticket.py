@@ -1,4 +1,4 @@
-"""Tickets of fairseq's Transformer: from a checkpoint, and back to a model. ``one_layer_lt`` calls this by name."""
+"""Tickets of fairseq's Transformer, from checkpoints."""
 
 from __future__ import annotations
 
@@ -6,19 +6,13 @@ from pathlib import Path
 
 from fairseq.checkpoint_utils import load_model_ensemble_and_task
 from fairseq.models.transformer import TransformerModel
-from torch import nn
 
 from one_layer_lt.files import first_folder
+from one_layer_lt.text.architecture import settings_of
 from one_layer_lt.text.ticket import text_settings
 from one_layer_lt.ticket import Ticket, TicketError
-from one_layer_lt.translation import Translator
 
-from .architecture import build, checked, first_line, settings_of
-from .ctranslate import CTranslator
-from .fold import to_folder
-from .translate import TorchTranslator
-
-__all__ = ["build", "convert", "from_checkpoint", "translator"]
+from .architecture import first_line
 
 # Options that would change the model in ways that a ticket does not describe.
 _UNSUPPORTED = (
@@ -77,19 +71,3 @@ def from_checkpoint(checkpoint: Path, data: Path | None = None, subwords: Path |
         return Ticket.of(model, settings, assets)
     except ValueError as error:
         raise TicketError(f"{checkpoint}: {error}") from None
-
-
-def translator(ticket: Ticket, engine: str, quantization: str | None, model: nn.Module | None) -> Translator:
-    """The translator of a ticket by the engine ``torch`` or ``ctranslate2``."""
-    checked(ticket)
-    if engine == "torch":
-        return TorchTranslator(ticket, model if model is not None else ticket.model())
-    if engine == "ctranslate2":
-        return CTranslator(ticket, quantization)
-    raise ValueError(f"unknown engine {engine!r}; choose one of: torch, ctranslate2")
-
-
-def convert(ticket: Ticket, folder: Path, to: str, quantization: str | None) -> None:
-    """Write the dense model and its assets for ``fairseq`` or ``ctranslate2``."""
-    checked(ticket)
-    to_folder(ticket, folder, to, quantization)

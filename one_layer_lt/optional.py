@@ -19,3 +19,12 @@ def need(module: str, extra: str) -> Any:
     except ModuleNotFoundError as error:
         package = (error.name or module).partition(".")[0]
         raise MissingPackage(f"{package} is not installed: pip install 'one_layer_lt[{extra}]'") from error
+
+
+def installed(package: str) -> bool:
+    """Whether a package can be imported."""
+    try:
+        import_module(package)
+    except ModuleNotFoundError:
+        return False
+    return True

@@ -27,7 +27,8 @@ _CHUNK = 2000  # lines that are sorted by length and translated together
 def add_arguments(parser: Parser) -> None:
     parser.renamed = {"--length-penalty": "--lenpen"}
     parser.add_argument("files", type=Path, nargs="+", metavar="TICKET", help="a ticket")
-    parser.add_argument("--engine", choices=["torch", "ctranslate2"], default="torch", help="who translates (torch)")
+    said = "who translates: torch is fairseq, auto is ctranslate2 where it is installed, else torch (auto)"
+    parser.add_argument("--engine", choices=["auto", "torch", "ctranslate2"], default="auto", help=said)
     add_quantization(parser)
     add_search(parser)
     for name, default in (("a", 0.0), ("b", 200)):
@@ -42,7 +43,7 @@ def add_quantization(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    if args.quantization and args.engine != "ctranslate2":
+    if args.quantization and args.engine == "torch":
         raise UserError("--quantization needs --engine ctranslate2")
     decoding = Decoding(args.beam, args.lenpen, args.max_len_a, args.max_len_b, args.max_tokens)
     names = names_of(args.files)

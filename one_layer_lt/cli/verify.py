@@ -39,7 +39,7 @@ def check(ticket: Ticket) -> str:
             model = ticket.model(pool)
             what = "what splits its text was not opened"
             if ticket.architecture.get("text"):
-                ticket.translator(model=model)
+                ticket.translator("torch", model=model)
     except UserError as error:
         if isinstance(error, MissingPackage) or isinstance(error.__cause__, MissingPackage):
             return f" ({what}: {error})"

@@ -75,9 +75,7 @@ def encoder(subword: Subword, model: bytes) -> Callable[[Iterable[str]], Iterato
     Raises ``ValueError`` or ``RuntimeError`` where it is none, ``MissingPackage`` where what reads it is not installed.
     """
     if subword.kind == "sentencepiece":
-        import sentencepiece
-
-        pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
+        pieces = need("sentencepiece", "translate").SentencePieceProcessor(model_proto=model)
         return lambda lines: (
             " ".join(line) for batch in _batches(lines) for line in pieces.encode(batch, out_type=str, num_threads=1)
         )

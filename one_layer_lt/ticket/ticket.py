@@ -29,7 +29,7 @@ from .pool import WeightPool
 StrPath = Union[str, "os.PathLike[str]"]
 
 # Who builds and runs a ticket's model: a ticket can only name one of these.
-ARCHITECTURES = {"fairseq_transformer": "fairseq_plugins.ticket", "vision": "one_layer_lt.vision.ticket"}
+ARCHITECTURES = {"fairseq_transformer": "one_layer_lt.text.engines", "vision": "one_layer_lt.vision.ticket"}
 
 
 @dataclass(frozen=True)
@@ -75,19 +75,26 @@ class Ticket(Contents):
         return model
 
     def translator(
-        self, engine: str = "torch", quantization: str | None = None, model: nn.Module | None = None
+        self, engine: str = "auto", quantization: str | None = None, model: nn.Module | None = None
     ) -> Translator:
         """A translator of raw text.
 
-        engine: ``torch`` or ``ctranslate2``. quantization: of CTranslate2's, default float32.
+        engine: ``torch`` (fairseq's search), ``ctranslate2``, or ``auto``: CTranslate2 where it is installed and can
+            hold the model, else torch. quantization: of CTranslate2's, default float32.
         model: one that is filled already, for ``torch``.
         """
-        made: Translator = self._architecture.translator(self, engine, quantization, model)
+        chosen = self.engine(engine, quantization)
+        made: Translator = self._architecture.translator(self, chosen, quantization, model)
         return made
 
     def translate(self, lines: Sequence[str], decoding: Decoding | None = None) -> list[str]:
-        """Translate raw lines, in their order, by the torch engine. The first call builds the model, which is kept."""
+        """Translate raw lines, in their order, by the engine ``auto``. The first call builds a model, which is kept."""
         return self._own_translator.translate(lines, decoding or Decoding())
+
+    def engine(self, wanted: str = "auto", quantization: str | None = None) -> str:
+        """The engine that ``translator`` takes: ``torch`` or ``ctranslate2``."""
+        engine: str = self._architecture.engine(self, wanted, quantization)
+        return engine
 
     def convert(self, folder: StrPath, to: str, quantization: str | None = None) -> None:
         """Write the dense model for others to run, with dictionaries and subword model, into a new ``folder``.
@@ -124,12 +131,14 @@ class TicketSet:
         tickets = TicketSet({"de-en": load_ticket("a.ticket"), "en-de": load_ticket("b.ticket")})
         tickets.use("en-de").translate(["A dog runs."])
 
-    Tickets whose architectures differ get a model each, and share what random weights they can.
+    Tickets whose architectures differ get a model each, and share what random weights they can. So it is by the engine
+    ``torch``; by ``ctranslate2`` each ticket has a dense model of its own.
     """
 
-    def __init__(self, tickets: Mapping[str, Ticket], engine: str = "torch", quantization: str | None = None) -> None:
+    def __init__(self, tickets: Mapping[str, Ticket], engine: str = "auto", quantization: str | None = None) -> None:
         self.tickets = dict(tickets)
         self.engine, self.quantization = engine, quantization
+        self._engines: dict[str, str] = {}
         self.pool = WeightPool()
         self._models: dict[str, nn.Module] = {}
         self._held: dict[str, str] = {}  # architecture -> the ticket that its model holds now
@@ -150,13 +159,12 @@ class TicketSet:
     def use(self, name: str) -> Translator:
         """The translator of ticket ``name``, good until the next call."""
         ticket = self.tickets[name]
-        if self.engine != "torch":
-            if name not in self._translators:
-                self._translators[name] = ticket.translator(self.engine, self.quantization)
-            return self._translators[name]
-        model = self.model(name)
+        if name not in self._engines:
+            self._engines[name] = ticket.engine(self.engine, self.quantization)
+        engine = self._engines[name]
+        model = self.model(name) if engine == "torch" else None
         if name not in self._translators:
-            self._translators[name] = ticket.translator("torch", model=model)
+            self._translators[name] = ticket.translator(engine, self.quantization, model)
         return self._translators[name]
 
 

@@ -85,7 +85,7 @@ def checked(ticket: Ticket) -> dict[str, Any]:
     return about
 
 
-def translator(ticket: Ticket, engine: str, quantization: str | None, model: nn.Module | None) -> NoReturn:
+def engine(ticket: Ticket, wanted: str, quantization: str | None) -> NoReturn:
     """A network for images translates nothing."""
     raise TicketError("the ticket is of a network for images: one-layer-lt vision evaluate runs it")
 

@@ -18,11 +18,10 @@ import torch
 from fairseq.data import Dictionary
 from fairseq.models import ARCH_CONFIG_REGISTRY
 
-from fairseq_plugins.architecture import settings_of
-from fairseq_plugins.ctranslate import CTranslator
-from fairseq_plugins.fold import to_folder
 from fairseq_plugins.one_layer_masked import OneLayerMaskedModel
 from one_layer_lt import Ticket, TicketSet, load_ticket
+from one_layer_lt.text.architecture import settings_of
+from one_layer_lt.text.ctranslate import CTranslator
 from one_layer_lt.text.lines import read_lines
 from one_layer_lt.ticket.sizes import sizes
 from one_layer_lt.translation import Decoding, no_progress
@@ -37,7 +36,8 @@ import sys, time
 started = time.perf_counter()
 from one_layer_lt import load_ticket
 from one_layer_lt.translation import Decoding
-import fairseq_plugins.translate
+import ctranslate2.specs
+import one_layer_lt.text.engines
 imported = time.perf_counter()
 load_ticket(sys.argv[1]).translate(["w1 w2 w3"], Decoding(max_len_b=10))
 done = time.perf_counter()
@@ -138,7 +138,7 @@ def _engines(path: Path, data: Path) -> Iterator[Row]:
     ticket = load_ticket(path)
     decoding = Decoding(beam=BEAM)
     with tempfile.TemporaryDirectory() as scratch:
-        to_folder(ticket, Path(scratch, "folded"), "fairseq")
+        ticket.convert(Path(scratch, "folded"), "fairseq")
         engines = {kind: CTranslator(ticket, kind) for kind in ("float32", "int8")}
         sentences = engines["float32"].text.split(
             list(read_lines(data / "raw" / f"test.{ticket.architecture['source']}"))

@@ -21,6 +21,7 @@ from one_layer_lt import Ticket
 from one_layer_lt.cli import main
 from one_layer_lt.cli.parser import Parser
 from one_layer_lt.text.manifest import Manifest
+from one_layer_lt.translation import Decoding
 from tests.plugin.running import TICKET_RECIPE, train
 from tests.support.translators import with_settings
 
@@ -119,6 +120,18 @@ def test_translate_keeps_lines_and_order(run: Run, file: Path, ticket: Ticket) -
     assert said.split("\n")[1] == ""
 
 
+def test_translate_goes_on_by_fairseq_where_ctranslate2_cannot(run: Run, file: Path, ticket: Ticket) -> None:
+    changed = with_settings(ticket, activation_fn="tanh")
+    changed.save(file)
+    code, said, complaint = run("translate", file, stdin=b"Golf.\n")
+    assert (code, said.splitlines()) == (0, changed.translator("torch").translate(["Golf."], Decoding()))
+    assert complaint.splitlines() == [
+        "CTranslate2 cannot hold the activation tanh: fairseq translates, by --engine torch"
+    ]
+    code, said, complaint = run("translate", file, "--engine", "ctranslate2", stdin=b"Golf.\n")
+    assert (code, said, complaint) == (2, "", "error: CTranslate2 cannot hold it: the activation tanh\n")
+
+
 def test_translate_by_several_tickets(run: Run, file: Path, ticket: Ticket, tmp_path: Path) -> None:
     other = tmp_path / "copy.ticket"
     ticket.save(other)
@@ -181,7 +194,7 @@ def test_fold_says_what_translates(run: Run, ticket: Ticket, tmp_path: Path, low
     )
     assert done.returncode == 0, done.stderr[-2000:]
     detokenised = re.findall(r"^D-\d+\t\S+\t(.*)$", done.stdout, re.MULTILINE)
-    assert detokenised == ticket.translate(["Alpha bravo.", "Golf."])
+    assert detokenised == ticket.translator("torch").translate(["Alpha bravo.", "Golf."], Decoding())
 
 
 def test_how_to_translate_text_of_moses(ticket: Ticket) -> None:
@@ -237,7 +250,11 @@ def test_a_folder_of_ones_own_that_hides_the_package_is_named(
     else:
         mine.touch()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    for arguments in (["translate", str(file)], ["export", "x.pt", "--data", "y", "-o", "z"], ["options"]):
+    for arguments in (
+        ["translate", str(file), "--engine", "torch"],
+        ["export", "x.pt", "--data", "y", "-o", "z"],
+        ["options"],
+    ):
         command = [sys.executable, "-m", "one_layer_lt", *arguments]
         done = subprocess.run(
             command, cwd=tmp_path, env=environment, input="Golf.\n", capture_output=True, text=True, check=False
@@ -264,7 +281,10 @@ def test_a_folder_that_is_no_package_is_in_nobody_s_way(file: Path, tmp_path: Pa
         (["info", __file__], "not a whole safetensors file"),
         (["translate", "FILE", "--beam", "0"], "argument --beam: 0 is not a whole number above 0"),
         (["translate", "FILE", "--engine", "onnx"], "invalid choice: 'onnx' (choose from "),
-        (["translate", "FILE", "--quantization", "int8"], "--quantization needs --engine ctranslate2"),
+        (
+            ["translate", "FILE", "--engine", "torch", "--quantization", "int8"],
+            "--quantization needs --engine ctranslate2",
+        ),
         (["translate", "FILE", "FILE"], "two tickets are called toy"),
         (["fold", "FILE", "--to", "ctranslate2", "-o", "out", "--quantization", "int3"], "unknown quantization 'int3'"),
         (["export", "none.pt", "--data", ".", "-o", "out"], "none.pt: no such checkpoint"),

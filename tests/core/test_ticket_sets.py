@@ -75,6 +75,10 @@ class Toy:
             return nn.Sequential(*(nn.Linear(4, 4) for _ in range(ticket.architecture["layers"])))
 
     @staticmethod
+    def engine(ticket: Ticket, wanted: str, quantization: str | None) -> str:
+        return ticket.architecture.get("engine", "torch") if wanted == "auto" else wanted
+
+    @staticmethod
     def translator(ticket: Ticket, engine: str, quantization: str | None, model: nn.Module | None) -> Any:
         return engine, quantization, model
 
@@ -127,6 +131,16 @@ class TestTicketSet:
         tried = TicketSet({"a": self.ticket()}, engine="ctranslate2", quantization="int8")
         assert tried.use("a") == ("ctranslate2", "int8", None)
         assert tried.use("a") is tried.use("a")
+
+    def test_auto_may_be_another_engine_a_ticket(self) -> None:
+        """Only those of torch occupy the shared model."""
+        other = self.ticket(keep=0.3)
+        other = Ticket(**{**vars(other), "architecture": {**other.architecture, "engine": "ctranslate2"}})
+        tried = TicketSet({"a": self.ticket(), "b": other})
+        _, _, model = tried.use("a")
+        held = tensors_of(model)
+        assert tried.use("b") == ("ctranslate2", None, None)
+        assert tensors_of(model) == held
 
     def test_after_a_ticket_that_cannot_be_filled(self) -> None:
         """The model then holds no ticket, and the next use fills it."""

@@ -109,7 +109,7 @@ def translations(ticket: Ticket) -> dict[str, str]:
     """A few lines, and what they are translated to."""
     from one_layer_lt.translation import Decoding
 
-    return dict(zip(LINES, ticket.translate(LINES, Decoding(**DECODING))))
+    return dict(zip(LINES, ticket.translator("torch").translate(LINES, Decoding(**DECODING))))
 
 
 def commit() -> str:

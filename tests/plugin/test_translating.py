@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from fairseq_plugins.ticket import from_checkpoint
-from fairseq_plugins.translate import TorchTranslator, _parts
+from fairseq_plugins.translate import TorchTranslator
 from one_layer_lt import Ticket, TicketSet
+from one_layer_lt.text.translator import parts_of
 from one_layer_lt.translation import Decoding
 from tests.support.translators import BEAM, generate_with, parameters, raw_test, with_settings
 
@@ -19,8 +20,7 @@ from .running import TICKET_RECIPE, train
 
 class TestTranslating:
     def test_as_fairseq_generate(self, data: Path, ticket: Ticket, generated: list[str]) -> None:
-        assert ticket.translator().translate(raw_test(data), BEAM) == generated
-        assert ticket.translate(raw_test(data)[:2], BEAM) == generated[:2]
+        assert ticket.translator("torch").translate(raw_test(data), BEAM) == generated
 
     @pytest.mark.parametrize(
         "decoding",
@@ -38,20 +38,21 @@ class TestTranslating:
         flags |= {"max-len-a": decoding.max_len_a, "max-len-b": decoding.max_len_b}
         expected = generate_with(data, checkpoint, *(f"--{name}={value}" for name, value in flags.items()))
         assert expected != generated
-        assert ticket.translator().translate(raw_test(data), decoding) == expected
+        assert ticket.translator("torch").translate(raw_test(data), decoding) == expected
         found = ticket.translator("ctranslate2").translate(raw_test(data), decoding)
         assert sum(one == other for one, other in zip(found, expected)) >= 10
 
     def test_batches_do_not_matter(self, data: Path, ticket: Ticket, generated: list[str]) -> None:
         told: list[int] = []
         narrow = Decoding(beam=2, max_len_b=30, max_tokens=40)
-        assert ticket.translator().translate(raw_test(data), narrow, told.append) == generated
+        assert ticket.translator("torch").translate(raw_test(data), narrow, told.append) == generated
         assert sum(told) == 12
         assert len(told) > 3
 
     def test_by_ctranslate2(self, data: Path, ticket: Ticket, generated: list[str]) -> None:
         pytest.importorskip("ctranslate2")
         translator = ticket.translator("ctranslate2")
+        assert ticket.translate(raw_test(data), BEAM) == translator.translate(raw_test(data), BEAM)
         told: list[int] = []
         found = translator.translate(["", *raw_test(data), " \t"], BEAM, told.append)
         assert found[0] == found[-1] == ""
@@ -60,7 +61,7 @@ class TestTranslating:
 
     def test_empty_lines_stay_empty(self, data: Path, ticket: Ticket, generated: list[str]) -> None:
         lines = raw_test(data)
-        translator = ticket.translator()
+        translator = ticket.translator("torch")
         found = translator.translate(["", lines[0], "  ", "\u200b\ufeff", lines[1], "\t"], BEAM)
         assert found == ["", generated[0], "", "", generated[1], ""]
         assert translator.translate([], BEAM) == []
@@ -69,7 +70,7 @@ class TestTranslating:
     def test_untidy_lines(self, data: Path, ticket: Ticket, generated: list[str]) -> None:
         """White space of any kind and invisible marks are of no account; what no subword covers is unknown."""
         line = raw_test(data)[0]
-        translator = ticket.translator()
+        translator = ticket.translator("torch")
         assert translator.translate(["\ufeff  " + line.replace(" ", " \u00a0\u2028") + "\r\n"], BEAM) == generated[:1]
         assert len(translator.translate(["日本 " + line, "\U0001f600"], BEAM)) == 2
 
@@ -78,7 +79,7 @@ class TestTranslating:
         translator = TorchTranslator(short, short.model())
         line = "Alpha bravo charlie delta echo foxtrot golf hotel."
         (subwords,) = translator.text.split([line])
-        parts = _parts(subwords, 8)
+        parts = parts_of(subwords, 8)
         assert len(parts) > 1
         assert all(0 < len(part) <= 8 for part in parts)
         assert [piece for part in parts for piece in part] == subwords
@@ -99,7 +100,7 @@ class TestTranslating:
         assert [record.getMessage().split(":")[0] for record in caplog.records] == ["line 70"]
 
     def test_an_engine_that_there_is_not(self, ticket: Ticket) -> None:
-        with pytest.raises(ValueError, match="unknown engine 'onnx'; choose one of: torch, ctranslate2"):
+        with pytest.raises(ValueError, match="unknown engine 'onnx'; choose one of: auto, torch, ctranslate2"):
             ticket.translator("onnx")
 
 
@@ -121,7 +122,7 @@ class TestTranslating:
     ],
 )
 def test_parts_of_a_long_line(subwords: str, longest: int, parts: list[str]) -> None:
-    assert [" ".join(part) for part in _parts(subwords.split(), longest)] == parts
+    assert [" ".join(part) for part in parts_of(subwords.split(), longest)] == parts
 
 
 class TestTicketSet:
@@ -134,16 +135,16 @@ class TestTicketSet:
 
     def test_switching(self, data: Path, tickets: dict[str, Ticket], generated: list[str]) -> None:
         lines = raw_test(data)[:6]
-        alone = {name: each.translator().translate(lines, BEAM) for name, each in tickets.items()}
+        alone = {name: each.translator("torch").translate(lines, BEAM) for name, each in tickets.items()}
         assert alone["half"] == generated[:6]
         assert alone["third"] != alone["half"]
-        tried = TicketSet(tickets)
+        tried = TicketSet(tickets, "torch")
         for name in ("third", "half", "half", "third", "half"):
             assert tried.use(name).translate(lines, BEAM) == alone[name]
         assert tried.model("half") is tried.model("third")
 
     def test_weights_come_back_and_are_drawn_once(self, tickets: dict[str, Ticket]) -> None:
-        tried = TicketSet(tickets)
+        tried = TicketSet(tickets, "torch")
         expected = {
             name: {key: value.clone() for key, value in parameters(each.model()).items()}
             for name, each in tickets.items()
