@@ -45,4 +45,5 @@ run(
 )
 assert "BLEU" in run("one-layer-lt", "score", "run", "--data", "data")
 run("one-layer-lt", "export", "run/checkpoint_best.pt", "--data", "data", "-o", "net.ticket")
-assert run("one-layer-lt", "translate", "net.ticket", text="alpha bravo\n").count("\n") == 1
+for engine in ("torch", "ctranslate2"):
+    assert run("one-layer-lt", "translate", "net.ticket", "--engine", engine, text="alpha bravo\n").count("\n") == 1

@@ -1,7 +1,8 @@
-"""With the extra `translate`, without fairseq: a translator's ticket is looked into, and translates or says why not."""
+"""With the extra `translate`, without fairseq: a translator's ticket is looked into, translates, and is converted."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from importlib.metadata import distributions
@@ -20,6 +21,16 @@ assert not installed & {"fairseq", "ve-fairseq", "sacrebleu"}, installed
 for name in ("info", "verify"):
     done = command(name, str(TICKET))
     assert done.returncode == 0, done.stderr
-done = command("translate", str(TICKET), text="alpha bravo\n")
-said = done.stderr.strip().splitlines()
-assert done.returncode == 0 or (done.returncode == 2 and len(said) == 1 and "one_layer_lt[fairseq]" in said[0]), said
+expected = json.loads((TICKET.parents[1] / "digests.json").read_text())[TICKET.stem]["translations"]
+lines = "".join(f"{line}\n" for line in expected)
+search = ["--beam", "2", "--max-len-b", "30"]
+done = command("translate", str(TICKET), *search, text=lines)
+assert (done.returncode, done.stderr, done.stdout.splitlines()) == (0, "", [*expected.values()]), done
+done = command("translate", str(TICKET), "--quantization", "int8", text=lines)
+assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", len(expected)), done
+done = command("translate", str(TICKET), "--engine", "torch", text=lines)
+said = "error: fairseq is not installed: pip install 'one_layer_lt[fairseq]'\n"
+assert (done.returncode, done.stderr, done.stdout) == (2, said, ""), done
+done = command("convert", str(TICKET), "--to", "ctranslate2", "-o", "folded")
+assert done.returncode == 0, done.stderr
+assert Path("folded", "model.bin").is_file()
