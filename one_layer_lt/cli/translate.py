@@ -2,8 +2,8 @@
 
     echo "Ein Hund rennt." | one-layer-lt translate m30k.ticket
 
-With several tickets, which share what random weights they can, each line is NAME<tab>TEXT, where NAME is a ticket's
-file name without its ending.
+With several tickets, each line is NAME<tab>TEXT, where NAME is a ticket's file name without its ending. By the engine
+torch they share what random weights they can.
 """
 
 from __future__ import annotations

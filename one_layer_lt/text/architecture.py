@@ -109,7 +109,7 @@ def _tokens(content: bytes) -> list[str]:
                 token, count = token.rsplit(" ", 1)
             if token in held and not again:
                 raise ValueError(f"it has {token!r:.60} twice")
-            int(count)
+            int(count)  # which nothing here needs: without one it is no dictionary
             tokens.append(token)
             held.add(token)
     except ValueError as error:
