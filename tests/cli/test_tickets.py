@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 import shlex
@@ -120,14 +121,15 @@ def test_translate_keeps_lines_and_order(run: Run, file: Path, ticket: Ticket) -
     assert said.split("\n")[1] == ""
 
 
-def test_translate_goes_on_by_fairseq_where_ctranslate2_cannot(run: Run, file: Path, ticket: Ticket) -> None:
+def test_translate_goes_on_by_fairseq_where_ctranslate2_cannot(
+    run: Run, file: Path, ticket: Ticket, caplog: pytest.LogCaptureFixture
+) -> None:
     changed = with_settings(ticket, activation_fn="tanh")
     changed.save(file)
-    code, said, complaint = run("translate", file, stdin=b"Golf.\n")
+    code, said, _ = run("translate", file, stdin=b"Golf.\n")
+    told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert told == ["CTranslate2 cannot hold the activation tanh: fairseq translates, by --engine torch"]
     assert (code, said.splitlines()) == (0, changed.translator("torch").translate(["Golf."], Decoding()))
-    assert complaint.splitlines() == [
-        "CTranslate2 cannot hold the activation tanh: fairseq translates, by --engine torch"
-    ]
     code, said, complaint = run("translate", file, "--engine", "ctranslate2", stdin=b"Golf.\n")
     assert (code, said, complaint) == (2, "", "error: CTranslate2 cannot hold it: the activation tanh\n")
 
