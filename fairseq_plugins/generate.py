@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from one_layer_lt import process
 from one_layer_lt.errors import UserError
 from one_layer_lt.progress import progress
 from one_layer_lt.text.manifest import Settings
@@ -19,7 +17,7 @@ PLUGIN = Path(__file__).parent
 
 def command(data: Path, checkpoint: Path, split: str, direction: Settings, beam: int, *flags: str) -> list[str]:
     """The command that translates a split of a prepared data folder."""
-    made = [sys.executable, "-m", "fairseq_cli.generate", str(data), "--path", str(checkpoint)]
+    made = ["fairseq-generate", str(data), "--path", str(checkpoint)]
     made += ["--user-dir", str(PLUGIN), "--gen-subset", split, "--beam", str(beam)]
     made += ["--source-lang", direction.source, "--target-lang", direction.target, "--no-progress-bar"]
     return [*made, *flags]
@@ -28,20 +26,15 @@ def command(data: Path, checkpoint: Path, split: str, direction: Settings, beam:
 def translate(command: Sequence[str], count: int) -> list[str]:
     """Run fairseq-generate; the translations of its `count` sentences in their order, without subwords."""
 
-    def shown(lines: Iterable[bytes]) -> Iterable[str]:
-        with progress("translating", count, "sentences") as bar:
-            for line in lines:
-                bar.update(line.startswith(b"H-"))
-                yield line.decode("utf-8")
+    lines: list[str] = []
+    with progress("translating", count, "sentences") as bar:
 
-    with tempfile.TemporaryFile() as complaints:
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints) as process:
-            assert process.stdout is not None
-            hypotheses = parse(shown(process.stdout))
-        if process.returncode:
-            complaints.seek(0)
-            said = complaints.read().decode("utf-8", "replace").strip().splitlines() or ["no message"]
-            raise UserError(f"fairseq-generate failed: {said[-1]}")
+        def each(line: str) -> None:
+            bar.update(line.startswith("H-"))
+            lines.append(line)
+
+        process.run(command, each=each, name="fairseq-generate")
+    hypotheses = parse(lines)
     if set(hypotheses) != set(range(count)):
         raise UserError(f"fairseq-generate translated {len(hypotheses):,} sentences, but there are {count:,} to score")
     return [hypotheses[number] for number in range(count)]

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 SHARE = "share of dense BLEU"
+BITS, LOSS = "bits a weight", "valid loss"
 MEANINGS = {
     "updates": "Updates are those before the checkpoint that was scored.",
+    BITS: "Bits a weight are those of the file, over the number of weights.",
+    LOSS: "Valid loss is the lowest of all epochs, in nats a token, without label smoothing.",
     "valid perplexity": "Perplexity is the lowest of all epochs.",
     "effect": "The effect is the validation BLEU minus that of the first row.",
     "length penalty": "The length penalty is, for each seed, the one of highest validation BLEU.",
@@ -15,6 +18,7 @@ MEANINGS = {
         "the lower ends to that of the upper ends."
     ),
     "exact matches": "Exact matches are the test sentences that are translated word for word as the reference.",
+    "test accuracy": "Test accuracy is that after the last epoch.",
     "file, kB": "The file is a ticket, or a dense model in float32, without dictionaries and tokenizer.",
     "minutes": "Minutes are those of training.",
 }

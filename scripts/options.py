@@ -16,7 +16,7 @@ from one_layer_lt import MaskConfig, terminal
 from one_layer_lt.cli.parser import Parser
 from one_layer_lt.vision.recipes import Recipe
 from scripts import markdown
-from scripts.results import ROOT, put_table
+from scripts.results import ROOT
 
 PAGE = ROOT / "docs" / "options.md"
 COMMAND = "python -m scripts.options"
@@ -49,7 +49,7 @@ def _settings() -> Iterator[tuple[str, str, str]]:
 def main() -> None:
     Parser(prog="scripts.options", description=__doc__).parse_args()
     for command, table in tables().items():
-        put_table(PAGE, command, table)
+        markdown.put_table(PAGE, command, table)
 
 
 if __name__ == "__main__":

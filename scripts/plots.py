@@ -41,6 +41,19 @@ def curves(path: Path, drawn: Mapping[str, Sequence[Sequence[float]]]) -> None:
     _save(figure, path)
 
 
+def accuracies(path: Path, drawn: Mapping[str, Sequence[Sequence[float]]], panels: Sequence[str]) -> None:
+    """Test accuracy over the epochs: (epoch, fraction) by name; panels: which panel each name is in."""
+    pyplot = set_up()
+    titles = list(dict.fromkeys(panels))
+    figure, axes = pyplot.subplots(1, len(titles), figsize=(3.2 * len(titles), 3), layout="constrained", squeeze=False)
+    for title, (label, points) in zip(panels, drawn.items()):
+        panel = axes[0][titles.index(title)]
+        panel.plot([epoch for epoch, _ in points], [100 * accuracy for _, accuracy in points], label=label)
+        panel.set(title=title, xlabel="epoch", ylabel="test accuracy, %")
+        panel.legend()
+    _save(figure, path)
+
+
 def effects(path: Path, gains: Mapping[str, float], base: Sequence[float], span: float = 9) -> None:
     """What each run gains in BLEU over a base, whose standard deviation is shaded; beyond the span, at its edge."""
     pyplot = set_up()

@@ -6,8 +6,6 @@ python -m scripts.quickstart
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,9 +15,8 @@ from fairseq_plugins.checkpoints import load
 from fairseq_plugins.commands.score import progress_of, score
 from fairseq_plugins.options import cpu_flags
 from fairseq_plugins.ticket import from_checkpoint
-from one_layer_lt import summarize, terminal
+from one_layer_lt import process, summarize, terminal
 from one_layer_lt.cli.parser import Parser
-from one_layer_lt.errors import UserError
 from one_layer_lt.files import sha256
 from one_layer_lt.progress import progress
 from one_layer_lt.text.lines import read_lines
@@ -31,14 +28,11 @@ STUDY = ROOT / "scripts" / "studies" / "quickstart.toml"
 SHOWN = 5
 
 
-def train_command(run: Run) -> list[str]:
-    """The fairseq-train command of a run, stopped where a slow machine would take long."""
-    stop = ["--stop-time-hours", "0.13", "--log-format", "json", "--log-interval", "20"]
-    return [*run.command(), *cpu_flags(), *stop]
-
-
 def train(run: Run) -> None:
-    """Train, or go on from where an interrupted run stopped; show progress, and keep the whole log in ``train.log``."""
+    """Train, or go on from where an interrupted run stopped, but not for long where the machine is slow.
+
+    Shows progress, and keeps the whole log in ``train.log``.
+    """
     updates, folder = run.flags["max-update"], ROOT / run.folder
     last = folder / "checkpoint_last.pt"
     done = (progress_of(load(last))["updates"] or 0) if last.is_file() else 0
@@ -46,23 +40,25 @@ def train(run: Run) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     print(f"Training for {updates - done:,} updates (log: {run.folder / 'train.log'})", flush=True)
-    module = [sys.executable, "-m", "fairseq_cli.train", *train_command(run)[1:]]
-    said = ""
-    with (
-        open(folder / "train.log", "a", encoding="utf-8", buffering=1) as log,
-        progress(run.name, updates, "updates", done) as bar,
-        subprocess.Popen(module, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
-    ):
-        assert process.stdout is not None
-        for line in process.stdout:
-            log.write(line)
-            said = line.strip() or said
+    command = [
+        *run.command(),
+        *cpu_flags(),
+        "--stop-time-hours",
+        "0.13",
+        "--log-format",
+        "json",
+        "--log-interval",
+        "20",
+    ]
+    with progress(run.name, updates, "updates", done) as bar:
+
+        def each(line: str) -> None:
             if "| train_inner |" in line:
                 state = json.loads(line[line.index("{") :])
                 bar.note = f"perplexity {state['ppl']}"
                 bar.update(int(state["num_updates"]) - bar.n)
-    if process.returncode:
-        raise UserError(f"training failed: {said} (the whole log: {run.folder / 'train.log'})")
+
+        process.run(command, log=folder / "train.log", each=each, cwd=ROOT)
     (folder / "done").touch()
 
 

@@ -1,15 +1,27 @@
-"""What is kept of a training in docs/results, and a table's place in a page."""
+"""What is kept of a training in docs/results, whatever its kind: a JSON object.
+
+    command      what trained it; ``settings``: how it was scored; ``added``: the flags that the machine added
+    curve        "train" and "valid": [update, perplexity]; of images "train": [epoch, loss], "test": [epoch, accuracy]
+    valid, test  the scores of a split, as `one-layer-lt score` writes them; of images, {"accuracy": a fraction}
+    lenpen       BLEU on valid by length penalty, where there were several
+    int8, ...    the scores and the size of the model rounded to so many bits
+    seconds      of training; ``threads``: their number
+    size         "weights", and "bytes" of the file: of a ticket, or of a dense model in float32
+    commit, machine, inputs    where it comes from; ``inputs``: sha256 of the data and of the files that flags name
+    diverged     the last error; beside it there are only the command and the settings
+
+Older results lack the fields that say where they come from.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from one_layer_lt.errors import UserError
-from one_layer_lt.files import write_whole
 from one_layer_lt.text.lines import read_lines
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,20 +54,9 @@ def seconds(log: Iterable[str]) -> int:
     return total + last
 
 
-def result_of(run: Path, command: str, scores: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """What is kept of a run: the command, the training curve, the scores of each split and the time it took."""
-    log = run / "train.log"
+def trained(log: Path) -> dict[str, Any]:
+    """The training curve and the time it took, of a fairseq log."""
     if not log.is_file():
-        raise UserError(f"no such log: {log} (train with --log-format json --log-file {log})")
+        raise UserError(f"no such log: {log} (train with --log-format json, and keep what fairseq-train says)")
     lines = list(read_lines(log))
-    return {"command": command, "curve": history(lines), **scores, "seconds": seconds(lines)}
-
-
-def put_table(page: Path, command: str, table: str) -> None:
-    """Put a table in its place in a page: between a comment that names the command, and one that ends it."""
-    begin, end = f"<!-- table: {command} -->", "<!-- end of table -->"
-    before, found, rest = page.read_text().partition(begin)
-    _, ended, after = rest.partition(end)
-    if not (found and ended):
-        raise UserError(f"{page} has no place for the table: a line {begin}, and after it one {end}")
-    write_whole(page, f"{before}{begin}\n{table}\n{end}{after}")
+    return {"curve": history(lines), "seconds": seconds(lines)}

@@ -18,7 +18,7 @@ from scripts.results import RESULTS, ROOT
 
 STUDIES = ROOT / "scripts" / "studies"
 SETTINGS: dict[str, Any] = {
-    "data": None,
+    "data": "",
     "seeds": [1],
     "splits": ["valid"],
     "beam": 5,
@@ -27,14 +27,16 @@ SETTINGS: dict[str, Any] = {
     "bits": [],
     "gpus": 1,
 }
+KINDS = {"fairseq": SETTINGS, "vision": {name: SETTINGS[name] for name in ("data", "seeds")}}
+"""What a study trains, and the settings that it has."""
 
 
 @dataclass(frozen=True)
 class Run:
     """One training of a study.
 
-    flags: of fairseq-train, by name; True for one without a value. results: the folder of the results of studies, None
-    for the project's own. The other fields are the keys of ``SETTINGS``.
+    flags: of the command that trains it, by name; True for one without a value. results: the folder of the results of
+    studies, None for the project's own. kind: of ``KINDS``. The other fields are the keys of ``SETTINGS``.
     """
 
     study: str
@@ -42,13 +44,14 @@ class Run:
     seed: int
     flags: Mapping[str, Any]
     data: str
-    splits: tuple[str, ...]
-    beam: int
-    lenpen: tuple[float, ...]
-    last: Optional[int]
+    splits: tuple[str, ...] = ("test",)
+    beam: int = 5
+    lenpen: tuple[float, ...] = (1.0,)
+    last: Optional[int] = None
     bits: tuple[int, ...] = ()
     gpus: int = 1
     results: Optional[Path] = None
+    kind: str = "fairseq"
 
     @property
     def slug(self) -> str:
@@ -80,18 +83,24 @@ class Run:
         return self.flags.get("train-bits") or None
 
     def command(self) -> list[str]:
-        """fairseq-train's arguments, the same on every machine."""
-        arguments = ["fairseq-train", self.data, "--user-dir", "fairseq_plugins"]
+        """The command that trains it, the same on every machine."""
+        flags: list[str] = []
         for name, value in self.flags.items():
             if value is not False:
-                arguments += [f"--{name}"] if value is True else [f"--{name}", str(value)]
-        arguments += ["--seed", str(self.seed)]
+                flags += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+        flags += ["--seed", str(self.seed)]
+        if self.kind == "vision":
+            root = ["--root", self.data] if self.data else []
+            return ["one-layer-lt", "vision", "train", *root, *flags, "--out", str(self.folder)]
+        arguments = ["fairseq-train", self.data, "--user-dir", "fairseq_plugins", *flags]
         arguments += [] if self.is_dense else ["--mask-seed", str(self.seed)]
         arguments += ["--num-workers", "0", "--update-epoch-batch-itr", "True"]
         return [*arguments, "--save-dir", str(self.folder)]
 
     def settings(self) -> dict[str, Any]:
         """How it is scored, as JSON would have it."""
+        if self.kind == "vision":
+            return {}
         lists = {"splits": self.splits, "lenpen": self.lenpen, "bits": self.bits}
         return {**{name: list(values) for name, values in lists.items()}, "beam": self.beam, "last": self.last}
 
@@ -120,9 +129,12 @@ def read_study(path: Path, results: Optional[Path] = None) -> list[Run]:
     results: the folder that keeps what its runs give, in place of ``results_of``.
     """
     study = _parsed(path)
+    kind = study.get("kind", "fairseq")
+    if kind not in KINDS:
+        raise UserError(f"{path}: unknown kind {kind!r}; choose of {', '.join(KINDS)}")
     for name in study:
-        if name not in {"title", "flags", "runs", *SETTINGS}:
-            raise UserError(f"{path}: unknown key {name!r}; flags of fairseq-train go under [flags]")
+        if name not in {"title", "kind", "flags", "runs", *KINDS[kind]}:
+            raise UserError(f"{path}: unknown key {name!r}; flags of the training go under [flags]")
     if not isinstance(study.get("runs"), dict) or not study["runs"]:
         raise UserError(f"{path} has no [runs]")
     runs = [
@@ -165,13 +177,21 @@ def _parsed(path: Path) -> dict[str, Any]:
 def _runs(path: Path, study: Mapping[str, Any], name: str, changes: Mapping[str, Any], results: Path) -> Iterator[Run]:
     if not isinstance(changes, dict):
         raise UserError(f"{path}: the run {name!r} must be a table of flags, as {{ lr = 1e-3 }}")
-    settings = {**SETTINGS, **{key: study[key] for key in SETTINGS if key in study}}
-    settings.update({key: value for key, value in changes.items() if key in SETTINGS})
-    flags = {**study.get("flags", {}), **{key: value for key, value in changes.items() if key not in SETTINGS}}
+    kind = study.get("kind", "fairseq")
+    settings = {key: changes.get(key, study.get(key, default)) for key, default in KINDS[kind].items()}
+    flags = {**study.get("flags", {}), **{key: value for key, value in changes.items() if key not in settings}}
+    for key in ("splits", "bits", "lenpen") if kind == "fairseq" else ():
+        settings[key] = tuple(settings[key]) if isinstance(settings[key], list) else (settings[key],)
+    if kind == "fairseq":
+        _check(path, name, settings, flags)
+    for seed in settings.pop("seeds"):
+        yield Run(study=path.stem, name=name, seed=seed, flags=flags, results=results, kind=kind, **settings)
+
+
+def _check(path: Path, name: str, settings: Mapping[str, Any], flags: Mapping[str, Any]) -> None:
+    """Raise ``UserError`` where a translator's settings make no sense."""
     if not settings["data"]:
         raise UserError(f"{path}: the run {name!r} has no data: name a prepared folder")
-    for key in ("splits", "bits", "lenpen"):
-        settings[key] = tuple(settings[key]) if isinstance(settings[key], list) else (settings[key],)
     if settings["bits"] and not flags.get("dense"):
         raise UserError(f"{path}: the run {name!r} has bits, but is not dense: tickets hold about one a weight anyway")
     trained = flags.get("train-bits")
@@ -180,5 +200,3 @@ def _runs(path: Path, study: Mapping[str, Any], name: str, changes: Mapping[str,
     for bits in (trained,) if trained else settings["bits"]:
         if bits not in BITS:
             raise UserError(f"{path}: the run {name!r} asks for {bits} bits: they must be from {BITS[0]} to {BITS[-1]}")
-    for seed in settings.pop("seeds"):
-        yield Run(study=path.stem, name=name, seed=seed, flags=flags, results=results, **settings)

@@ -6,6 +6,7 @@
 A study is a TOML file: `data` (a prepared data folder), `[flags]` (fairseq-train's, for all runs) and `[runs]` (each a
 name and the flags that it changes). These settings can be given for the study or for one run:
 
+    data      for single runs, too
     seeds     one training for each
     splits    what to translate (valid)
     beam      width of the beam search
@@ -17,6 +18,9 @@ name and the flags that it changes). These settings can be given for the study o
 A run with the flag `train-bits` is translated with its weights rounded to these bits; its size is that of the rounded
 model.
 
+With `kind = "vision"`, the flags are those of `one-layer-lt vision train`, `data` is its --root (none for digits), and
+`seeds` is the only other setting.
+
 A run that was stopped goes on where it stopped. A run that fails is named, and the others go on. Results are written to
 docs/results/STUDY/RUN-sSEED.json, and `python -m scripts.tables` makes the pages. The results of a study outside
 scripts/studies are written to results/ beside the study, or to --out FOLDER, with a page STUDY.md.
@@ -24,38 +28,27 @@ scripts/studies are written to results/ beside the study, or to --out FOLDER, wi
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Optional
 
-import torch
-
 from data_prep.lib.lock import locked
-from fairseq_plugins.checkpoints import load
-from fairseq_plugins.commands.score import find_checkpoint
-from fairseq_plugins.options import cpu_flags
-from fairseq_plugins.ticket import from_checkpoint
-from one_layer_lt import TicketError, terminal
+from one_layer_lt import TicketError, process, terminal
 from one_layer_lt.cli.parser import Parser, count
 from one_layer_lt.errors import UserError
-from one_layer_lt.files import sha256, write_json
-from one_layer_lt.origin import commit
-from one_layer_lt.text.manifest import Manifest
-from one_layer_lt.text.metrics import in_words
-from one_layer_lt.ticket.sizes import sizes
-from scripts import tables
-from scripts.quantize import quantize, size
-from scripts.results import RESULTS, ROOT, result_of
+from one_layer_lt.files import write_json
+from one_layer_lt.origin import commit, machine
+from scripts import images, tables, translators
+from scripts.results import RESULTS, ROOT
 from scripts.study import Run, chosen, read_study, results_of
 
+KINDS: dict[str, Any] = {"fairseq": translators, "vision": images}
 DIVERGED = "FloatingPointError"
 
 
@@ -68,54 +61,24 @@ def make(run: Run, threads: int, again: bool = False) -> str:
 
 
 def _make(run: Run, threads: int) -> str:
-    asked, inputs = shlex.join(run.command()), inputs_of(run)
-    begun = _begin(run, {"command": asked, "commit": commit(), "inputs": inputs})
+    kind, asked = KINDS[run.kind], {"command": shlex.join(run.command())}
+    settings, inputs = run.settings(), kind.inputs(run)
+    begun = _begin(run, {**asked, "commit": commit(), "inputs": inputs})
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    said = _train(run, environment)
-    if said is not None:
-        if DIVERGED not in said:
-            raise UserError(f"{run.slug}: training failed: {said} (the whole log: {run.folder / 'output.log'})")
-        write_json(run.result, {"command": asked, "settings": run.settings(), "diverged": said})
-        for file in (ROOT / run.folder).glob("*.pt"):
-            file.unlink()
+    try:
+        _train(run, [*run.command(), *kind.added(run), *kind.LOGGED], environment)
+    except process.CommandFailed as failed:
+        if DIVERGED not in failed.said:
+            raise
+        write_json(run.result, {**asked, "settings": settings, "diverged": failed.said})
+        _remove_checkpoints(run)
         return "diverged"
-    checkpoint, _ = find_checkpoint(ROOT / run.folder, run.last)
-    if run.train_bits is None:
-        model, size_ = checkpoint, size_of(checkpoint, ROOT / run.data, run.is_dense)
-    else:
-        model, size_ = _rounded(checkpoint, run.train_bits)
-    scores = _scores(run, model, environment)
-    result = {**result_of(ROOT / run.folder, asked, scores), "settings": run.settings(), "threads": threads}
-    result |= {"added": added(run), "commit": begun["commit"], "inputs": inputs}
-    result["size"] = size_
-    for bits in run.bits:
-        model, size_ = _rounded(checkpoint, bits)
-        result[f"int{bits}"] = {**_scores(run, model, environment), "size": size_}
+    found, checkpoint = kind.outcome(run, environment)
+    result = {**asked, **found, "settings": settings, "threads": threads, "added": kind.added(run)}
+    result |= {"commit": begun["commit"], "machine": machine(), "inputs": inputs}
     write_json(run.result, result)
-    for file in (ROOT / run.folder).glob("*.pt"):
-        if file != checkpoint:
-            file.unlink()
-    bleu = ", ".join(f"{split} {in_words(scores[split]['bleu'])}" for split in run.splits)
-    return f"valid perplexity {min(value for _, value in result['curve']['valid']):.2f}, {bleu}"
-
-
-def inputs_of(run: Run) -> dict[str, str]:
-    """sha256 of what a run is made from: of the list of the data's checksums, and of each file that a flag names."""
-    sums = json.dumps(Manifest.read(ROOT / run.data).sha256, sort_keys=True)
-    files = {name: ROOT / str(value) for name, value in run.flags.items()}
-    hashes = {name: sha256(file) for name, file in files.items() if file.is_file()}
-    return {"data": hashlib.sha256(sums.encode()).hexdigest(), **hashes}
-
-
-def added(run: Run) -> list[str]:
-    """What this machine adds to the command: everything on one GPU, or as many as the study says, or on the CPU."""
-    if not torch.cuda.is_available():
-        return cpu_flags()
-    if torch.cuda.device_count() < run.gpus:
-        raise UserError(
-            f"{run.slug} is for {run.gpus} GPUs, and here are {torch.cuda.device_count()}: change the study"
-        )
-    return ["--distributed-world-size", str(run.gpus)]
+    _remove_checkpoints(run, checkpoint)
+    return kind.in_words(result)
 
 
 def _begin(run: Run, new: dict[str, Any]) -> dict[str, Any]:
@@ -130,63 +93,19 @@ def _begin(run: Run, new: dict[str, Any]) -> dict[str, Any]:
     return begun
 
 
-def _train(run: Run, environment: Mapping[str, str]) -> Optional[str]:
-    """The last line that was said where it failed."""
-    folder = ROOT / run.folder
-    finished = folder / "trained"  # not the quickstart's mark, which stops by the clock
+def _train(run: Run, command: list[str], environment: Mapping[str, str]) -> None:
+    """Raises ``CommandFailed``."""
+    finished = ROOT / run.folder / "trained"  # not the quickstart's mark, which stops by the clock
     if finished.is_file():  # fairseq would make one more update
-        return None
-    arguments = [sys.executable, "-m", "fairseq_cli.train", *run.command()[1:], *added(run)]
-    arguments += ["--log-format", "json", "--log-interval", "50", "--log-file", str(run.folder / "train.log")]
-    with open(folder / "output.log", "a+", encoding="utf-8", errors="replace") as log:
-        where = log.seek(0, os.SEEK_END)
-        done = subprocess.run(arguments, cwd=ROOT, env=environment, stdout=log, stderr=log, check=False)
-        log.seek(where)
-        said = (log.read().strip().splitlines() or ["no message"])[-1]
-    if done.returncode:
-        return said
+        return
+    process.run(command, log=ROOT / run.folder / "train.log", cwd=ROOT, env=environment, name=f"{run.slug}: training")
     finished.touch()
-    return None
 
 
-def _scores(run: Run, checkpoint: Path, environment: Mapping[str, str]) -> dict[str, Any]:
-    """Of each split; with several length penalties, by the best on valid, and beside them what each gave there."""
-    if len(run.lenpen) == 1:
-        return {split: _score(run, checkpoint, split, run.lenpen[0], environment) for split in run.splits}
-    tried = {lenpen: _score(run, checkpoint, "valid", lenpen, environment) for lenpen in run.lenpen}
-    gave = {lenpen: score["bleu"]["score"] for lenpen, score in tried.items()}
-    best = max(run.lenpen, key=gave.__getitem__)
-    rest = {split: _score(run, checkpoint, split, best, environment) for split in run.splits if split != "valid"}
-    return {"valid": tried[best], **rest, "lenpen": {f"{lenpen:g}": bleu for lenpen, bleu in gave.items()}}
-
-
-def _score(run: Run, checkpoint: Path, split: str, lenpen: float, environment: Mapping[str, str]) -> dict[str, Any]:
-    out = ROOT / run.folder / f"{checkpoint.stem}.{split}.lenpen-{lenpen:g}.json"
-    path = run.folder / checkpoint.name
-    arguments = [sys.executable, "-m", "one_layer_lt", "score", str(path), "--out", str(out)]
-    arguments += ["--data", run.data, "--split", split]
-    arguments += ["--beam", str(run.beam), "--lenpen", f"{lenpen:g}"]
-    done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"{run.slug}: scoring failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-    score: dict[str, Any] = json.loads(out.read_text())
-    return score
-
-
-def size_of(checkpoint: Path, data: Path, dense: bool) -> dict[str, int]:
-    """Bytes without dictionaries and tokenizer: of the ticket as stored, or of a dense model in float32."""
-    if dense:
-        bytes_ = size(load(checkpoint)["model"], 32)
-        return {"weights": bytes_ // 4, "bytes": bytes_}
-    measured = sizes(from_checkpoint(checkpoint, data))
-    return {"weights": measured.dense // 4, "bytes": measured.without_assets}
-
-
-def _rounded(checkpoint: Path, bits: int) -> tuple[Path, dict[str, int]]:
-    """A dense model with its weights rounded to so many bits, beside the checkpoint, and its size."""
-    out = checkpoint.with_name(f"int{bits}.pt")
-    _, bytes_ = quantize(checkpoint, bits, out)
-    return out, {"weights": size(load(out)["model"], 32) // 4, "bytes": bytes_}
+def _remove_checkpoints(run: Run, kept: Optional[Path] = None) -> None:
+    for file in (ROOT / run.folder).glob("*.pt"):
+        if file != kept:
+            file.unlink()
 
 
 def main() -> None:
@@ -211,8 +130,8 @@ def main() -> None:
         print("\n".join(shlex.join(run.command()) for run in runs))
         return
     for run in runs:
-        if not (ROOT / run.data).is_dir():
-            raise UserError(f"{run.data} is missing: prepare it with data_prep/")
+        if not (ROOT / run.data).exists():
+            raise UserError(f"{run.data} is missing: {KINDS[run.kind].MEND}")
     if shutil.disk_usage(ROOT).free < 2 << 30:
         raise UserError(f"{ROOT}: less than 2 GiB free, and every run keeps a checkpoint")
     failed = list(_make_all(runs, args.jobs, args.again))

@@ -7,28 +7,36 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import statistics
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
 from one_layer_lt import terminal
 from one_layer_lt.cli.parser import Parser
-from scripts import markdown, plots
-from scripts.captions import SHARE, caption
-from scripts.results import RESULTS, ROOT, put_table
+from scripts import images, markdown, plots
+from scripts.captions import BITS, LOSS, SHARE, caption
+from scripts.results import RESULTS, ROOT
 from scripts.study import STUDIES, Run, read_study, title_of
 
 COLUMNS = (
-    *("run", "updates", "seeds", "results", "valid perplexity", "valid BLEU", "valid brevity penalty", "effect"),
+    *("run", "network", "rule", "keep", "updates", "epochs", "seeds", "results"),
+    *("valid perplexity", "valid BLEU", "valid brevity penalty", "effect"),
     *("length penalty", "test BLEU", "95% interval", "test brevity penalty", SHARE),
-    *("tokenised BLEU", "tokenised brevity penalty", "chrF", "exact matches", "file, kB", "minutes"),
+    *("tokenised BLEU", "tokenised brevity penalty", "chrF", "exact matches", "test accuracy", "file, kB", "minutes"),
 )
-MAIN = ("run", "seeds", "test BLEU", "95% interval", "test brevity penalty", SHARE, "file, kB")
-"""The columns that the README shows of the main study."""
-README = ("multi30k", "twin")
-"""The studies that the README shows: one recipe's models, and those that start from a dense twin."""
+"""Of a study's page."""
+SHOWN = {
+    "README.md": (
+        ("multi30k", "twin"),
+        ("run", "seeds", "test BLEU", "95% interval", "test brevity penalty", SHARE, "file, kB"),
+    ),
+    "docs/rules.md": (("rules",), ("run", BITS, LOSS, "test BLEU")),
+    "docs/vision.md": (("vision",), ("run", "network", "rule", "keep", "epochs", "test accuracy", "file, kB")),
+}
+"""What other pages show: the tested runs of some studies, and of these some columns."""
 ENOUGH = 0.9
 """Of the dense model's BLEU, for the smallest files."""
 CURVES = 16
@@ -88,6 +96,11 @@ class Row:
     def first(self) -> Optional[dict[str, Any]]:
         return next((result for result in self.results if "curve" in result), None)
 
+    def score(self) -> Optional[dict[str, Any]]:
+        """The first split's, of the first seed."""
+        first = self.first()
+        return first[self.run.splits[0]] if first else None
+
 
 def rows_of(study: Path, results: Optional[Path] = None) -> list[Row]:
     """The rows of a study that have results, in its order. results: as for ``read_study``."""
@@ -134,39 +147,67 @@ def effects(rows: Sequence[Row], base: Optional[Row]) -> dict[str, float]:
     return {row.run.name: gain for row in rows if (gain := effect(row, base)) is not None}
 
 
-def cells(study: str, row: Row, base: Optional[Row], dense: Optional[Row]) -> list[str]:
-    """A line of a study's table, by ``COLUMNS``."""
-    links = " ".join(f"[{run.seed}]({study}/{run.result.name})" for run in row.runs)
+def cells(row: Row, base: Optional[Row], dense: Optional[Row]) -> dict[str, str]:
+    """A line of a study's table: what stands in its columns, which are empty where they are not named."""
+    links = " ".join(f"[{run.seed}]({run.study}/{run.result.name})" for run in row.runs)
     if diverged := sum("diverged" in result for result in row.results):
         links += f" ({diverged} diverged)"
-    first, gain = row.first(), effect(row, base)
+    found, first = {"run": row.run.name, "seeds": row.seeds(), "results": links}, row.first()
     if first is None:
-        return [row.run.name, "", row.seeds(), links, *[""] * (len(COLUMNS) - 4)]
-    minutes = statistics.fmean(result["seconds"] for result in row.results if "seconds" in result) / 60
-    return [
-        *(row.run.name, f"{first['valid']['checkpoint']['updates']:,}", row.seeds(), links),
-        *(spread(row.perplexities()), spread(row.bleu("valid")), row.brevity("valid")),
-        *("" if gain is None else f"{gain:+.2f}", row.lenpen()),
-        *(spread(row.bleu("test")), row.interval(), row.brevity("test")),
-        share(row.bleu("test"), dense) if row is not dense else "",
-        *(spread(row.values("test", "tokenised_bleu")), row.brevity("test", "tokenised_bleu")),
-        *(spread(row.values("test", "chrf")), row.exact()),
-        *(f"{first['size']['bytes'] / 1000:,.0f}", f"{minutes:.0f}"),
-    ]
+        return found
+    found["file, kB"] = f"{first['size']['bytes'] / 1000:,.0f}"
+    if seconds := [result["seconds"] for result in row.results if "seconds" in result]:
+        found["minutes"] = f"{statistics.fmean(seconds) / 60:.0f}"
+    return found | (cells_of_images(row, first) if row.run.kind == "vision" else cells_of_text(row, first, base, dense))
 
 
-def table(lines: Sequence[Sequence[str]], rows: Sequence[Row], shown: Collection[str] = COLUMNS) -> Iterator[str]:
+def cells_of_images(row: Row, first: Mapping[str, Any]) -> dict[str, str]:
+    """Those of the kind "vision" alone."""
+    recipe = images.recipe(row.run)
+    accuracy = [100 * result["test"]["accuracy"] for result in row.results if "test" in result]
+    return {
+        "network": recipe.model,
+        "rule": "dense" if recipe.dense else recipe.rule,
+        "keep": "" if recipe.dense else str(recipe.mask_config().keep or "learned"),
+        "epochs": str(first["curve"]["test"][-1][0]),
+        "test accuracy": f"{spread(accuracy)}%",
+    }
+
+
+def cells_of_text(row: Row, first: Mapping[str, Any], base: Optional[Row], dense: Optional[Row]) -> dict[str, str]:
+    """Those of the kind "fairseq" alone."""
+    score, size, gain = row.score(), first["size"], effect(row, base)
+    return {
+        "updates": f"{score['checkpoint']['updates']:,}" if score else "",
+        "valid perplexity": spread(row.perplexities()),
+        LOSS: spread([math.log(value) for value in row.perplexities()], 3),
+        "valid BLEU": spread(row.bleu("valid")),
+        "valid brevity penalty": row.brevity("valid"),
+        "effect": "" if gain is None else f"{gain:+.2f}",
+        "length penalty": row.lenpen(),
+        "test BLEU": spread(row.bleu("test")),
+        "95% interval": row.interval(),
+        "test brevity penalty": row.brevity("test"),
+        SHARE: share(row.bleu("test"), dense) if row is not dense else "",
+        "tokenised BLEU": spread(row.values("test", "tokenised_bleu")),
+        "tokenised brevity penalty": row.brevity("test", "tokenised_bleu"),
+        "chrF": spread(row.values("test", "chrf")),
+        "exact matches": row.exact(),
+        BITS: f"{8 * size['bytes'] / size['weights']:.2f}",
+    }
+
+
+def table(rows: Sequence[Row], base: Optional[Row] = None, shown: Collection[str] = COLUMNS) -> Iterator[str]:
     """The ``cells`` of some rows in Markdown, and what they mean: of the columns to be shown, those that have any."""
-    used = [number for number, name in enumerate(COLUMNS) if name in shown and any(line[number] for line in lines)]
-    yield from markdown.table(*([line[number] for number in used] for line in (COLUMNS, *lines)))
-    yield ""
-    signatures = dict.fromkeys(
-        first["valid"]["bleu"]["signature"] for row in rows if (first := row.first()) is not None
-    )
     dense = best_dense(rows)
-    has_spread = any("±" in line[number] for line in lines for number in used)
-    names = [COLUMNS[number] for number in used]
-    yield caption(names, signatures, rows[0].run.beam, dense.run.name if dense else "", has_spread)
+    lines = [cells(row, base, dense) for row in rows]
+    used = [name for name in shown if any(line.get(name) for line in lines)]
+    yield from markdown.table(used, *([line.get(name, "") for name in used] for line in lines))
+    yield ""
+    scores = [score for row in rows if (score := row.score()) is not None and "bleu" in score]
+    signatures = dict.fromkeys(score["bleu"]["signature"] for score in scores)
+    has_spread = any("±" in line.get(name, "") for line in lines for name in used)
+    yield caption(used, signatures, rows[0].run.beam, dense.run.name if dense else "", has_spread)
 
 
 def base_of(study: Path, rows: Sequence[Row]) -> Optional[Row]:
@@ -190,24 +231,16 @@ def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
     yield f"The runs were trained by `python scripts/sweep.py {shown}`. This page was written by {by}."
     yield ""
     base = base_of(study, rows)
-    dense = best_dense(rows)
-    lines = [cells(study.stem, row, base, dense) for row in rows]
-    yield from table(lines, rows)
+    yield from table(rows, base)
     yield ""
-    yield f"![{'effects' if has_effects_drawn(rows, base) else 'validation perplexity'}]({study.stem}.png)"
+    drawn = "test accuracy" if rows[0].run.kind == "vision" else "validation perplexity"
+    yield f"![{'effects' if has_effects_drawn(rows, base) else drawn}]({study.stem}.png)"
     yield ""
 
 
-def main_table(rows: Sequence[Row]) -> str:
-    """What the README shows of its studies: the rows that were tested."""
-    dense = best_dense(rows)
-    lines = [cells(row.run.study, row, None, dense) for row in rows if row.bleu("test")]
-    return "\n".join(table(lines, rows, MAIN))
-
-
-def curves_of(rows: Sequence[Row]) -> dict[str, list[list[float]]]:
-    """The validation curve of each row's first seed."""
-    return {row.run.name: first["curve"]["valid"] for row in rows if (first := row.first()) is not None}
+def curves_of(rows: Sequence[Row], split: str = "valid") -> dict[str, list[list[float]]]:
+    """The curve of each row's first seed."""
+    return {row.run.name: first["curve"][split] for row in rows if (first := row.first()) is not None}
 
 
 def sized(rows: Sequence[Row]) -> Iterator[plots.Sized]:
@@ -254,7 +287,9 @@ def by_size(points: Sequence[plots.Sized], best: float) -> Iterator[str]:
 def draw(study: Path, rows: Sequence[Row], folder: Path, more: Sequence[str] = ()) -> Path:
     """Write the page of a study, and its picture, into a folder; ``more`` are lines for the end of the page."""
     picture, base = folder / f"{study.stem}.png", base_of(study, rows)
-    if base is not None and has_effects_drawn(rows, base):
+    if rows[0].run.kind == "vision":
+        plots.accuracies(picture, curves_of(rows, "test"), [str(row.run.flags.get("recipe")) for row in rows])
+    elif base is not None and has_effects_drawn(rows, base):
         plots.effects(picture, effects(rows, base), base.bleu("valid"))
     elif curves := curves_of(rows):
         plots.curves(picture, curves)
@@ -269,9 +304,12 @@ def main() -> None:
         prog="scripts.tables", description="Write the pages and plots of all studies from their results."
     ).parse_args()
     main_study = STUDIES / "multi30k.toml"
-    studies = [study for name in README if (study := STUDIES / f"{name}.toml").is_file()]
-    if shown := [row for study in studies for row in rows_of(study)]:
-        put_table(ROOT / "README.md", "python -m scripts.tables", main_table(shown))
+    for page_, (names, columns) in SHOWN.items():
+        found = [study for name in names if (study := STUDIES / f"{name}.toml").is_file()]
+        if rows := [
+            row for study in found for row in rows_of(study) if any("test" in result for result in row.results)
+        ]:
+            markdown.put_table(ROOT / page_, "python -m scripts.tables", "\n".join(table(rows, shown=columns)))
     for study in sorted(STUDIES.glob("*.toml")):
         rows = rows_of(study)
         if not rows:

@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 import json
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,7 +34,7 @@ import torch
 from fairseq.checkpoint_utils import load_model_ensemble_and_task
 from torch import nn
 
-from one_layer_lt.cli.launch import last_error
+from one_layer_lt import process
 from one_layer_lt.cli.parser import Parser, add_out, count
 from one_layer_lt.errors import UserError
 from one_layer_lt.files import whole, write_json
@@ -107,21 +106,13 @@ def train_round(folder: Path, arguments: Sequence[str], keeping: tuple[int, Path
     if (folder / LAST).is_file() and _is_over(load(folder / LAST)):
         return
     folder.mkdir(exist_ok=True)
-    log = folder / LOG
-    code = fairseq_train([*arguments, "--dense", "--prunable", "--save-dir", str(folder)], keeping, log)
-    if code:
-        said = last_error(log.read_bytes()) or "it said nothing"
-        raise UserError(f"{folder.name}: fairseq-train ended with code {code}: {said} (all of it: {log})")
+    fairseq_train([*arguments, "--dense", "--prunable", "--save-dir", str(folder)], keeping, folder / LOG)
 
 
-def fairseq_train(arguments: Sequence[str], keeping: tuple[int, Path] | None, log: Path) -> int:
-    """Run fairseq-train in a process of its own, whose output is added to ``log``; returns its exit code."""
-    command = [sys.executable, "-m", "fairseq_cli.train"]
-    if keeping is not None:
-        command = [sys.executable, "-c", KEEPING, *map(str, keeping)]
-    with open(log, "ab") as output:
-        done = subprocess.run([*command, *arguments], stdout=output, stderr=subprocess.STDOUT, check=False)
-    return done.returncode
+def fairseq_train(arguments: Sequence[str], keeping: tuple[int, Path] | None, log: Path) -> None:
+    """Run fairseq-train in a process of its own, whose output is added to ``log``."""
+    command = ["fairseq-train"] if keeping is None else ["python", "-c", KEEPING, *map(str, keeping)]
+    process.run([*command, *arguments], log=log, name=f"{log.parent.name}: fairseq-train")
 
 
 def main_keeping() -> None:

@@ -31,6 +31,7 @@ from typing import IO, Optional
 
 from ..errors import UserError
 from ..optional import need
+from ..process import last_error, started_by
 from ..terminal import stop
 from .parser import Parser, count
 
@@ -71,19 +72,11 @@ class Rank:
             os.killpg(self.process.pid, number)
 
 
-def last_error(output: bytes) -> str:
-    """The last error that a program has put out, else its last line."""
-    said = re.sub(r"^\[rank\d+\]: ", "", output.decode("utf-8", "replace"), flags=re.MULTILINE)  # torch's mark
-    lines = [line.strip() for line in said.split("\n") if line.strip()]
-    errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b|[\w.-]+: error:", line)]
-    return (errors or lines or [""])[-1]
-
-
 def rank_commands(
     arguments: Sequence[str], processes: int, nodes: int, node_rank: int, master: str
 ) -> dict[int, list[str]]:
     """Rank -> fairseq-train's command, for this node's ranks."""
-    command = [sys.executable, "-m", "fairseq_cli.train", *arguments, "--cpu", "--distributed-no-spawn"]
+    command = started_by(["fairseq-train", *arguments, "--cpu", "--distributed-no-spawn"])
     # Of fairseq's wrappers only this one takes modules on CPU. Without a world size each rank would train by itself.
     command += ["--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp"]
     command += ["--distributed-init-method", f"tcp://{master}", "--distributed-world-size", str(processes * nodes)]

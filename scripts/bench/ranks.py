@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,11 +9,12 @@ from pathlib import Path
 from fairseq.checkpoint_utils import load_checkpoint_to_cpu
 
 import fairseq_plugins  # noqa: F401  allows the types in fairseq's checkpoints
+from one_layer_lt import process
 from one_layer_lt.rules.edge_popup import EdgePopup
 from scripts.bench.timing import Row
 from scripts.results import ROOT
 
-UPDATES = 50
+UPDATES, PAIRS = 50, 5000
 KEEP = 0.5
 
 
@@ -23,10 +22,10 @@ def rows() -> Iterator[Row]:
     """The figure."""
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch, "data")
-        _run("-m", "data_prep.numbers", "--pairs", "5000", "--out", str(data))
+        process.run(["python", "-m", "data_prep.numbers", "--pairs", str(PAIRS), "--out", str(data)], cwd=ROOT)
         one, two = Path(scratch, "one"), Path(scratch, "two")
-        _run("-m", "fairseq_cli.train", *_arguments(data, one), "--cpu", "--update-freq", "2")
-        _run("-m", "one_layer_lt", "launch", "--processes", "2", "--", *_arguments(data, two))
+        process.run(["fairseq-train", *_arguments(data, one), "--cpu", "--update-freq", "2"], cwd=ROOT)
+        process.run(["one-layer-lt", "launch", "--processes", "2", "--", *_arguments(data, two)], cwd=ROOT)
         first, second = (load_checkpoint_to_cpu(str(folder / "checkpoint_last.pt"))["model"] for folder in (one, two))
     scores = [name for name in first if name.endswith("parametrizations.weight.original")]
     rule = EdgePopup(KEEP)
@@ -47,9 +46,3 @@ def _arguments(data: Path, out: Path) -> Sequence[str]:
     arguments += ["--criterion", "label_smoothed_cross_entropy", "--label-smoothing", "0.1", "--max-tokens", "1024"]
     arguments += ["--max-update", str(UPDATES), "--disable-validation", "--no-epoch-checkpoints", "--num-workers", "0"]
     return [*arguments, "--save-dir", str(out)]
-
-
-def _run(*arguments: str) -> None:
-    result = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise RuntimeError(f"{arguments[0]} failed: {(result.stderr.strip().splitlines() or ['no message'])[-1]}")

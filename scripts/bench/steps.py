@@ -217,14 +217,14 @@ def _ratio(times: dict[str, float], over: str, under: str) -> float:
 
 
 def _memory() -> Row:
-    peak = {name: int(in_process(_MEMORY, *flags)[-1]) for name, flags in _KINDS.items()}
+    peak = {name: int(in_process(_MEMORY, *flags)) for name, flags in _KINDS.items()}
     name = "peak resident memory of training, base size, masked / dense"
     return Row(name, round(peak["masked"] / peak["dense"], 3), most=1.05, detail={"bytes": peak})
 
 
 def _start() -> Row:
     """From the seed to a model that is ready to train, in a fresh process, without imports."""
-    found = {name: [in_process(_START, *flags)[-1].split() for _ in range(3)] for name, flags in _KINDS.items()}
+    found = {name: [in_process(_START, *flags).split() for _ in range(3)] for name, flags in _KINDS.items()}
     seconds = {name: statistics.median(float(taken) for taken, _ in runs) for name, runs in found.items()}
     detail = {"seconds": seconds, "parameters": int(found["masked"][0][1])}
     return Row(

@@ -6,8 +6,6 @@ import itertools
 import os
 import re
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from argparse import Namespace
@@ -19,7 +17,7 @@ from fairseq.data import Dictionary
 from fairseq.models import ARCH_CONFIG_REGISTRY
 
 from fairseq_plugins.one_layer_masked import OneLayerMaskedModel
-from one_layer_lt import Ticket, TicketSet, load_ticket
+from one_layer_lt import Ticket, TicketSet, load_ticket, process
 from one_layer_lt.text.architecture import settings_of
 from one_layer_lt.text.ctranslate import CTranslator
 from one_layer_lt.text.lines import read_lines
@@ -106,7 +104,7 @@ def _sizes() -> Iterator[Row]:
 
 
 def _first_translation(path: Path) -> Row:
-    found = [[float(value) for value in in_process(_FIRST_TRANSLATION, str(path))[-1].split()] for _ in range(ROUNDS)]
+    found = [[float(value) for value in in_process(_FIRST_TRANSLATION, str(path)).split()] for _ in range(ROUNDS)]
     warm, whole = (statistics.median(values) for values in zip(*found))
     measured = sizes(load_ticket(path))
     detail = {"weights": measured.dense // 4, "with_imports_s": round(whole, 3), "file_bytes": measured.file}
@@ -116,7 +114,7 @@ def _first_translation(path: Path) -> Row:
 def _memory(paths: list[Path]) -> Row:
     found = {}
     for how in ("shared", "separate"):
-        taken = [int(in_process(_MEMORY, how, *map(str, paths))[-1]) for _ in range(ROUNDS)]
+        taken = [int(in_process(_MEMORY, how, *map(str, paths))) for _ in range(ROUNDS)]
         found[how] = statistics.median(taken)
     detail = {f"{how}_bytes": int(value) for how, value in found.items()}
     ratio = round(found["shared"] / found["separate"], 3)
@@ -159,8 +157,7 @@ def _engines(path: Path, data: Path) -> Iterator[Row]:
 
 def _generate(data: Path, checkpoint: Path) -> float:
     """Seconds that stock fairseq-generate says it took to translate the test set."""
-    command = [sys.executable, "-m", "fairseq_cli.generate", str(data), "--path", str(checkpoint), "--cpu"]
+    command = ["fairseq-generate", str(data), "--path", str(checkpoint), "--cpu"]
     command += ["--beam", str(BEAM), "--max-tokens", "8000", "--no-progress-bar"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
-    return float(re.findall(r"Translated .* in ([\d.]+)s", result.stdout + result.stderr)[-1])
+    said = process.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return float(re.findall(r"Translated .* in ([\d.]+)s", said)[-1])

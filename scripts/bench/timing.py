@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Callable, Optional
 
+from one_layer_lt import process
 from scripts.results import ROOT
 
 
@@ -46,10 +45,8 @@ def interleaved(functions: Mapping[str, Callable[[], object]], rounds: int, warm
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 
-def in_process(code: str, *arguments: str) -> Sequence[str]:
-    """Run Python code in a fresh process at the repository's root; the lines it prints."""
-    command = [sys.executable, "-c", code, *arguments]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise RuntimeError(f"a measurement failed: {(result.stderr.strip().splitlines() or ['no message'])[-1]}")
-    return result.stdout.splitlines()
+def in_process(code: str, *arguments: str) -> str:
+    """Run Python code in a fresh process at the repository's root; the last line that it prints."""
+    printed: list[str] = []
+    process.run(["python", "-c", code, *arguments], each=printed.append, cwd=ROOT, name="a measurement")
+    return printed[-1]

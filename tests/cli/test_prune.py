@@ -38,13 +38,13 @@ corpus = toy.corpus
 
 Keeping = Optional[tuple[int, Path]]
 States = list[dict[str, Any]]
-Train = Callable[[Sequence[str], Keeping, Path], int]
+Train = Callable[[Sequence[str], Keeping, Path], None]
 
 
 def stand_in(states: States) -> Train:
     """fairseq-train in this process. Adds to ``states`` what each training finds in its folder, {} for nothing."""
 
-    def run(arguments: Sequence[str], keeping: Keeping, log: Path) -> int:
+    def run(arguments: Sequence[str], keeping: Keeping, log: Path) -> None:
         args = options.parse_args_and_arch(options.get_training_parser(), list(arguments))
         last = Path(args.save_dir) / "checkpoint_last.pt"
         states.append(load_state(last) if last.exists() else {})
@@ -54,7 +54,6 @@ def stand_in(states: States) -> Train:
             fairseq_train.main(cfg)
         else:
             prune.train_keeping(cfg, keeping[0], str(keeping[1]))
-        return 0
 
     return run
 
@@ -200,10 +199,11 @@ def test_interrupted_rounds_go_on(
     run = prune.fairseq_train
 
     def stopped_in(name: str) -> Train:
-        def stopped(arguments: Sequence[str], keeping: Keeping, log: Path) -> int:
+        def stopped(arguments: Sequence[str], keeping: Keeping, log: Path) -> None:
             folder = Path(arguments[-1])
             if folder.name != name:
-                return run(arguments, keeping, log)
+                run(arguments, keeping, log)
+                return
             run([*arguments, "--save-interval-updates", "1"], keeping, log)
             (midway,) = folder.glob("checkpoint_*_4.pt")
             shutil.copy(midway, folder / "checkpoint_last.pt")

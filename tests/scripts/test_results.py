@@ -19,13 +19,6 @@ LOG = [
     '{"epoch": 2, "update": 1.5, "ppl": "30", "num_updates": "100", "wall": "25"}',
     '{"epoch": 2, "valid_loss": "4.0", "valid_ppl": "20", "valid_num_updates": "120"}',
 ]
-SCORE = {"bleu": {"score": 34.5, "signature": "nrefs:1|case:mixed"}}
-
-
-def run_folder(folder: Path) -> Path:
-    folder.mkdir()
-    (folder / "train.log").write_text("\n".join(LOG) + "\n")
-    return folder
 
 
 def test_history_keeps_the_latest_of_each_update() -> None:
@@ -33,17 +26,9 @@ def test_history_keeps_the_latest_of_each_update() -> None:
     assert results.history(LOG) == {"train": train, "valid": [[60, 60.25], [120, 20.0]]}
 
 
-def test_a_result_is_the_command_the_curve_the_scores_and_the_time_of_both_starts(tmp_path: Path) -> None:
-    found = results.result_of(run_folder(tmp_path / "run"), "bash toy.sh", {"test": SCORE})
-    assert found == {"command": "bash toy.sh", "curve": results.history(LOG), "test": SCORE, "seconds": 105}
+def test_a_log_tells_the_curve_and_the_time_of_both_starts(tmp_path: Path) -> None:
+    log = tmp_path / "train.log"
     with pytest.raises(UserError, match=r"no such log: .*train\.log"):
-        results.result_of(tmp_path, "bash toy.sh", {})
-
-
-@pytest.mark.parametrize("text", ["no place\n", "<!-- table: it -->\nnever ends\n"])
-def test_a_page_without_a_place_for_the_table_stays_as_it_is(text: str, tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(text)
-    with pytest.raises(UserError, match=r"page.md has no place for the table: a line <!-- table: it -->"):
-        results.put_table(page, "it", "| new |")
-    assert page.read_text() == text
+        results.trained(log)
+    log.write_text("\n".join(LOG) + "\n")
+    assert results.trained(log) == {"curve": results.history(LOG), "seconds": 105}
