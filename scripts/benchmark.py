@@ -26,7 +26,8 @@ from rich.table import Table
 
 from one_layer_lt import terminal
 from one_layer_lt.cli.parser import Parser
-from one_layer_lt.files import write_whole
+from one_layer_lt.errors import UserError
+from one_layer_lt.files import write_json, write_whole
 from one_layer_lt.origin import commit, machine
 from scripts import markdown, plots
 from scripts.bench import ranks, steps, tickets, vision
@@ -53,6 +54,11 @@ def main() -> None:
     for subject in args.subjects:
         if subject not in SUBJECTS:
             parser.error(f"unknown subject {subject!r}; choose of {', '.join(SUBJECTS)}")
+    if (args.ticket is None) != (args.data is None):
+        parser.error("--ticket and --data go together")
+    for path in filter(None, (args.ticket, args.data)):  # before ten minutes of measuring
+        if not path.exists():
+            raise UserError(f"no such file or folder: {path}")
     logging.disable(logging.INFO)
     warnings.simplefilter("ignore")
     found = {subject: list(_shown(SUBJECTS[subject](args))) for subject in args.subjects or SUBJECTS}
@@ -60,7 +66,7 @@ def main() -> None:
     stamp = {"commit": commit(), "machine": machine(), "versions": _versions()}
     for subject, rows in found.items():
         kept[subject] = {**stamp, "figures": [{**asdict(row), "holds": row.holds} for row in rows]}
-    write_whole(args.out, json.dumps({"rows": kept}, indent=1) + "\n")
+    write_json(args.out, {"rows": kept})
     _draw(kept, args.out.with_suffix(".png"))
     write_whole(args.out.with_suffix(".md"), _markdown(kept))
     Console().print(_table(row for rows in found.values() for row in rows))

@@ -23,10 +23,11 @@ from one_layer_lt.precision import has_fast_bf16, instructions
 from scripts.bench.published import SortedLinear
 from scripts.bench.timing import Row, in_process, interleaved
 
-VOCABULARY, LENGTH, TOKENS = 10_000, 32, 4096
+ARCH, VOCABULARY, LENGTH, TOKENS = "one_layer_masked", 10_000, 32, 4096
 ROUNDS = 8
 TRANSLATIONS = 15
 WIDTHS = (256, 512, 1024)
+LAYER, ROWS = 1024, 2048
 _KINDS: dict[str, list[str]] = {"masked": [], "dense": ["--dense"]}
 HAS_AMX = "amx_bf16" in instructions()
 
@@ -64,7 +65,7 @@ class Training:
     def __init__(self, *flags: str) -> None:
         arguments = ["--task", "dummy_mt", "--dict-size", str(VOCABULARY), "--cpu", "--seed", "1"]
         arguments += ["--src-len", str(LENGTH), "--tgt-len", str(LENGTH), "--max-tokens", str(TOKENS)]
-        arguments += ["--arch", "one_layer_masked", "--share-all-embeddings", "--dropout", "0.1", *flags]
+        arguments += ["--arch", ARCH, "--share-all-embeddings", "--dropout", "0.1", *flags]
         arguments += ["--optimizer", "adam", "--adam-betas", "(0.9, 0.98)", "--lr", "5e-4", "--clip-norm", "0.5"]
         arguments += ["--criterion", "label_smoothed_cross_entropy", "--label-smoothing", "0.1"]
         args = options.parse_args_and_arch(options.get_training_parser(), arguments)
@@ -125,7 +126,7 @@ def rows() -> Iterator[Row]:
 
 
 def _selection() -> Row:
-    layer = _masked(nn.Linear(4096, 1024, bias=False))[0]
+    layer = _masked(nn.Linear(4 * LAYER, LAYER, bias=False))[0]
     masked, scores = parametrization_of(layer), scores_of(layer)
     source, target = np.ones((2, 4 * scores.numel()), np.float32)
 
@@ -140,8 +141,8 @@ def _selection() -> Row:
 
 
 def _layer() -> Row:
-    pair = {"sorted": SortedLinear(1024, 4096), "ours": _masked(nn.Linear(1024, 4096, bias=False))}
-    times = _layer_steps(pair, 1024)
+    pair = {"sorted": SortedLinear(LAYER, 4 * LAYER), "ours": _masked(nn.Linear(LAYER, 4 * LAYER, bias=False))}
+    times = _layer_steps(pair, LAYER)
     detail = {"milliseconds": {name: round(1e3 * taken, 1) for name, taken in times.items()}}
     name = "training step, sort-per-forward / ours, one 1024x4096 layer, 2,048 tokens"
     return Row(name, round(times["sorted"] / times["ours"], 2), least=2.0, detail=detail)
@@ -174,7 +175,7 @@ def _masked(layer: nn.Module) -> nn.Sequential:
 
 
 def _layer_steps(layers: dict[str, nn.Module], width: int) -> dict[str, float]:
-    x = torch.randn(2048, width, requires_grad=True)
+    x = torch.randn(ROWS, width, requires_grad=True)
     optimisers = {
         name: torch.optim.Adam([p for p in layer.parameters() if p.requires_grad]) for name, layer in layers.items()
     }

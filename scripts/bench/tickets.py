@@ -26,6 +26,7 @@ from one_layer_lt.translation import Decoding, no_progress
 from scripts.bench.timing import Row, in_process, interleaved
 from scripts.results import ROOT
 
+ARCH = "one_layer_masked_iwslt_de_en"
 BEAM = 5
 ROUNDS = 3
 
@@ -80,7 +81,7 @@ def untrained(score_seed: int, keep: float = 0.5) -> Ticket:
     for number in range(1000):
         dictionary.add_symbol(f"w{number}")
     args = Namespace(share_all_embeddings=True, left_pad_source=True, keep=keep)
-    ARCH_CONFIG_REGISTRY["one_layer_masked_iwslt_de_en"](args)
+    ARCH_CONFIG_REGISTRY[ARCH](args)
     model = OneLayerMaskedModel.build_model(args, Namespace(source_dictionary=dictionary, target_dictionary=dictionary))
     generator = torch.Generator().manual_seed(score_seed)
     for parameter in model.parameters():

@@ -12,7 +12,7 @@ from one_layer_lt.vision.recipes import recipe_of
 from one_layer_lt.vision.train import Trainer, World
 from scripts.bench.timing import Row, interleaved
 
-BATCH, CLASSES, ROUNDS = 128, 10, 7
+RECIPE, BATCH, CLASSES, ROUNDS = "cifar10-resnet18", 128, 10, 7
 
 
 def rows() -> Iterator[Row]:
@@ -23,7 +23,7 @@ def rows() -> Iterator[Row]:
     classes = tuple(str(number) for number in range(CLASSES))
     data = DataSet("random", classes, split, split, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     trainers = {
-        name: Trainer(recipe_of("cifar10-resnet18", {"dense": name == "dense"}), data, World(), torch.device("cpu"))
+        name: Trainer(recipe_of(RECIPE, {"dense": name == "dense"}), data, World(), torch.device("cpu"))
         for name in ("masked", "dense")
     }
     # An epoch of such data is one update.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +11,7 @@ from fairseq import options
 
 from data_prep import iwslt14, wmt14
 from data_prep.lib import pipeline
+from one_layer_lt import process
 from scripts.results import ROOT, history
 from scripts.study import Run, read_study
 from tests.data_prep import test_campaigns as campaigns
@@ -26,16 +25,12 @@ SMALL += ["--required-batch-size-multiple", "1", "--disable-validation", "--log-
 
 @pytest.mark.parametrize("path", STUDIES, ids=[path.stem for path in STUDIES])
 def test_fairseq_takes_every_run(path: Path) -> None:
-    for run in read_study(path):
+    for run in (run for run in read_study(path) if run.kind == "fairseq"):
         options.parse_args_and_arch(options.get_training_parser(), run.command()[1:])
 
 
 def train(run: Run, folder: Path, log: Path) -> None:
-    arguments = [*run.command()[1:-2], "--save-dir", str(folder), *SMALL, "--log-file", str(log)]
-    done = subprocess.run(
-        [sys.executable, "-m", "fairseq_cli.train", *arguments], cwd=ROOT, capture_output=True, check=False
-    )
-    assert done.returncode == 0, done.stderr.decode()
+    process.run([*run.command()[:-2], "--save-dir", str(folder), *SMALL], log=log, cwd=ROOT)
 
 
 @pytest.mark.parametrize("row", [0, -1], ids=["as-published", "ours"])

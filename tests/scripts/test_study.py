@@ -55,7 +55,7 @@ def test_runs_change_the_flags_and_settings_of_their_write(tmp_path: Path) -> No
     ("text", "expected"),
     [
         ("lr = ", "is no TOML"),
-        ("lr = 1\n[runs.a]", "unknown key 'lr'; flags of fairseq-train go under"),
+        ("lr = 1\n[runs.a]", "unknown key 'lr'; flags of the training go under"),
         ('data = "x"', r"has no \[runs\]"),
         ("[runs]\na = {}", "the run 'a' has no data"),
         ('data = "x"\n[runs]\na = 1', "the run 'a' must be a table of flags"),
