@@ -9,6 +9,8 @@ from typing import Any
 
 from fairseq.models import ARCH_CONFIG_REGISTRY
 
+from one_layer_lt.markdown import table
+
 from .one_layer_masked import OneLayerMaskedModel
 from .options import MaskOptions
 
@@ -43,11 +45,9 @@ def listed() -> tuple[list[Listed], list[Listed]]:
 
 def markdown(options: Sequence[Listed]) -> Iterator[str]:
     """The lines of a table."""
-    yield "| option | default | meaning |"
-    yield "| --- | --- | --- |"
-    for option in options:
-        default = f"`{option.default}`" if option.default else ""
-        yield f"| `{option.flag}` | {default} | {option.text.replace('|', chr(92) + '|')} |"
+    defaults = [f"`{option.default}`" if option.default else "" for option in options]
+    texts = [option.text.replace("|", "\\|") for option in options]
+    yield from table(("option", "default", "meaning"), *zip((f"`{o.flag}`" for o in options), defaults, texts))
 
 
 def _shown(default: Any) -> str:

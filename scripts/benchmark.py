@@ -24,12 +24,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from one_layer_lt import terminal
+from one_layer_lt import markdown, terminal
 from one_layer_lt.cli.parser import Parser
 from one_layer_lt.errors import UserError
 from one_layer_lt.files import write_json, write_whole
 from one_layer_lt.origin import commit, machine
-from scripts import markdown, plots
+from scripts import plots
 from scripts.bench import ranks, steps, tickets, vision
 from scripts.bench.timing import Row
 from scripts.results import RESULTS

@@ -12,10 +12,9 @@ from fairseq_plugins import listing
 from fairseq_plugins.archs import SIZES
 from fairseq_plugins.masking import DECIDED_BY
 from fairseq_plugins.old_names import flag
-from one_layer_lt import MaskConfig, terminal
+from one_layer_lt import MaskConfig, markdown, terminal
 from one_layer_lt.cli.parser import Parser
 from one_layer_lt.vision.recipes import Recipe
-from scripts import markdown
 from scripts.results import ROOT
 
 PAGE = ROOT / "docs" / "options.md"

@@ -25,8 +25,7 @@ from .shell import ROOT, commands, shown
 
 RECIPES = {"scripts/quickstart.sh": "scripts.quickstart"}
 # What else starts a subcommand of one-layer-lt, and which ("": the first argument says).
-STARTS = {"one_layer_lt": "", "one_layer_lt.vision": "vision", "scripts.distributed": "launch"}
-STARTS.update({f"scripts.{name}": name for name in ("average", "compare", "distil", "embeddings", "prune", "score")})
+STARTS = {"one_layer_lt": "", "one_layer_lt.vision": "vision", "scripts.score": "score"}
 PASSING = {"launch": "fairseq-train", "prune": "fairseq-train", "score": "fairseq-generate"}
 PARSERS = {
     "fairseq-train": options.get_training_parser,

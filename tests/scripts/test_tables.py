@@ -11,6 +11,7 @@ import pytest
 
 from one_layer_lt.files import write_json
 from scripts import plots, study, tables
+from scripts.rows import effect
 from tests.scripts.test_study import STUDY, write
 
 
@@ -112,10 +113,10 @@ def test_effects_are_of_one_text_and_against_the_first_run(tmp_path: Path) -> No
     path = write(tmp_path, 'data = "data-bin/toy.de-en"\n' + runs)
     kept(path, {"b-s1": result(22, 9), "c-s1": result(21, 9)})
     later = tables.rows_of(path)
-    assert [tables.effect(row, None) for row in later] == [None, None]
+    assert [effect(row, None) for row in later] == [None, None]
     kept(path, {"a-s1": result(20, 9)})
     rows = tables.rows_of(path)
-    assert [tables.effect(row, rows[0]) for row in rows] == [None, 2.0, None]
+    assert [effect(row, rows[0]) for row in rows] == [None, 2.0, None]
     assert tables.effects(rows, rows[0]) == {"b": 2.0}
 
 

@@ -1,4 +1,4 @@
-"""scripts/markdown.py: tables, and their places."""
+"""one_layer_lt/markdown.py: tables, and their places."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from one_layer_lt.errors import UserError
-from scripts.markdown import put_table, table
+from one_layer_lt.markdown import put_table, table
 
 
 def test_table() -> None:

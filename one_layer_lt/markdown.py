@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from one_layer_lt.errors import UserError
-from one_layer_lt.files import write_whole
+from .errors import UserError
+from .files import write_whole
 
 
 def table(columns: Sequence[object], *rows: Sequence[object]) -> Iterator[str]:

@@ -1,6 +1,0 @@
-"""The same as `one-layer-lt distil`: stored commands name this file."""
-
-from one_layer_lt.cli import main
-
-if __name__ == "__main__":
-    main("distil")
