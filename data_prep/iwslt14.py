@@ -14,17 +14,15 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
-from one_layer_lt.errors import UserError
 from one_layer_lt.text import moses
 from one_layer_lt.text.lines import Pair, read_lines, read_pairs, select, write_pairs
 from one_layer_lt.text.manifest import Settings
 from one_layer_lt.text.subwords import Subword
 
-from .lib import cli
-from .lib.archive import collect, extract
-from .lib.fetch import Remote, fetch
+from .lib import campaigns, cli
+from .lib.campaigns import readable, segments
+from .lib.fetch import Remote
 from .lib.pipeline import build, is_done, make_settings, pair_of, workplace
-from .lib.sgm import plain_apostrophes, readable, segments
 
 HOME = Remote("http://dl.fbaipublicfiles.com/fairseq/data/iwslt14/de-en.tgz")  # mirrors https://wit3.fbk.eu
 TRAIN = "train.tags.de-en"
@@ -49,28 +47,17 @@ def main() -> None:
     if is_done(out, settings):
         return
     with workplace(out) as work:
-        files = locate(args.origin, cli.downloads(out, "iwslt14"), work / "from")
+        files = campaigns.locate({HOME: NAMES}, args.origin, cli.downloads(out, "iwslt14"), work / "from")
         raw, tokens = training(files, settings, work)
         raw["test"], tokens["test"] = evaluation(files, settings, work)
         build(settings, raw, tokens, work, out)
-
-
-def locate(origin: Path | None, downloads: Path, into: Path) -> Mapping[str, Path]:
-    """Every file of the corpus, by name."""
-    if origin is not None:
-        return collect(origin, NAMES, into)
-    archive = fetch(HOME, downloads)
-    found = extract(archive, NAMES, into)
-    if missing := [name for name in NAMES if name not in found]:
-        raise UserError(f"{archive} lacks {', '.join(missing)}: delete it and run the command again")
-    return found
 
 
 def training(files: Mapping[str, Path], settings: Settings, work: Path) -> tuple[dict[str, Pair], dict[str, Pair]]:
     """Raw text of validation, and tokens of training and validation."""
     whole, tokenised = (pair_of(work / folder, "whole", settings) for folder in ("raw", "tok"))
     write_pairs(read_pairs((files[f"{TRAIN}.de"], files[f"{TRAIN}.en"]), training_lines), whole, "reading train")
-    tokenize(whole, tokenised, settings)
+    campaigns.tokenize(whole, tokenised, settings)
 
     def kept() -> Iterator[int]:
         return moses.clean(read_pairs(tokenised), 1, 175, 1.5)
@@ -99,23 +86,9 @@ def training_lines(path: Path) -> Iterator[str]:
 
 def evaluation(files: Mapping[str, Path], settings: Settings, work: Path) -> tuple[Pair, Pair]:
     """Raw text and tokens of the five evaluation files, one after the other."""
-    raw, marked, tokens = (pair_of(work / folder, "test", settings) for folder in ("raw", "marked", "tok"))
-    pairs = [
-        pair
-        for test in TESTS
-        for pair in read_pairs((files[f"IWSLT14.{test}.de-en.de.xml"], files[f"IWSLT14.{test}.de-en.en.xml"]), segments)
-    ]
-    write_pairs(((readable(de), readable(en)) for de, en in pairs), raw)
-    write_pairs(((plain_apostrophes(de), plain_apostrophes(en)) for de, en in pairs), marked)
-    tokenize(marked, tokens, settings)
-    return raw, tokens
-
-
-def tokenize(before: Pair, after: Pair, settings: Settings) -> None:
-    """Both sides by Moses, in lower case."""
-    for language, source, target in zip(settings.languages, before, after):
-        target.parent.mkdir(exist_ok=True)
-        moses.tokenize(source, target, language, lowercase=True)
+    sides = ([files[f"IWSLT14.{test}.de-en.{lang}.xml"] for test in TESTS] for lang in settings.languages)
+    pairs = [pair for both in zip(*sides) for pair in read_pairs(both, segments)]
+    return campaigns.evaluation(pairs, "test", settings, work)
 
 
 if __name__ == "__main__":

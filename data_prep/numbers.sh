@@ -1,6 +1,3 @@
 #!/usr/bin/env bash
 # bash data_prep/numbers.sh --help
-set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-source "$here/scripts/env.sh"
-PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" exec python -m data_prep.numbers "$@"
+source "$(dirname -- "${BASH_SOURCE[0]}")/lib/recipe.sh"

@@ -16,17 +16,15 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from one_layer_lt.errors import UserError
 from one_layer_lt.text import moses
-from one_layer_lt.text.lines import Pair, read_lines, read_pairs, write_pairs
-from one_layer_lt.text.manifest import Settings
+from one_layer_lt.text.lines import Pair, read_lines, read_pairs
+from one_layer_lt.text.manifest import SPLITS, Settings
 from one_layer_lt.text.subwords import Subword
 
-from .lib import cli
-from .lib.archive import collect, extract
-from .lib.fetch import Remote, fetch
+from .lib import campaigns, cli
+from .lib.campaigns import segments
+from .lib.fetch import Remote
 from .lib.pipeline import build, is_done, make_settings, pair_of, workplace
-from .lib.sgm import plain_apostrophes, readable, segments
 
 log = logging.getLogger(__name__)
 
@@ -71,13 +69,10 @@ def main() -> None:
     if is_done(out, settings):
         return
     with workplace(out) as work:
-        contents = archives(news)
-        names = [name for inside in contents.values() for name in inside]
-        if args.origin is not None:
-            files = collect(args.origin, names, work / "from")
-        else:
-            files = download(contents, cli.downloads(out, "wmt14"), work / "from")
-        raw, tokens = evaluation(files, settings, work)
+        files = campaigns.locate(archives(news), args.origin, cli.downloads(out, "wmt14"), work / "from")
+        raw, tokens = {}, {}
+        for split in SPLITS[1:]:
+            raw[split], tokens[split] = evaluation(files, split, settings, work)
         tokens["train"] = training(files, news, settings, work)
         build(settings, raw, tokens, work, out, longest=250, ratio=1.5)
 
@@ -101,17 +96,6 @@ def news_commentary(edition: int) -> str:
     return f"news-commentary-v{edition}.de-en"
 
 
-def download(contents: Mapping[Remote, list[str]], downloads: Path, into: Path) -> dict[str, Path]:
-    """Every file of the corpus, by name."""
-    found: dict[str, Path] = {}
-    for remote, names in contents.items():
-        archive = fetch(remote, downloads)
-        found.update(extract(archive, names, into))
-        if missing := [name for name in names if name not in found]:
-            raise UserError(f"{archive} lacks {', '.join(missing)}: delete it and run the command again")
-    return found
-
-
 def training(files: Mapping[str, Path], news: int, settings: Settings, work: Path) -> Pair:
     """The three training corpora, one after the other, tokenised."""
     tokens = pair_of(work / "tok", "train", settings)
@@ -125,20 +109,11 @@ def training(files: Mapping[str, Path], news: int, settings: Settings, work: Pat
     return tokens
 
 
-def evaluation(files: Mapping[str, Path], settings: Settings, work: Path) -> tuple[dict[str, Pair], dict[str, Pair]]:
-    """Raw text and tokens of validation and test."""
-    raw, marked, tokens = (
-        {split: pair_of(work / folder, split, settings) for split in ("valid", "test")}
-        for folder in ("raw", "marked", "tok")
-    )
-    for split, names, read in (("valid", VALID, read_lines), ("test", TEST, segments)):
-        pairs = list(read_pairs((files[names["en"]], files[names["de"]]), read))
-        write_pairs(((readable(en), readable(de)) for en, de in pairs), raw[split])
-        write_pairs(((plain_apostrophes(en), plain_apostrophes(de)) for en, de in pairs), marked[split])
-        for language, before, after in zip(settings.languages, marked[split], tokens[split]):
-            after.parent.mkdir(exist_ok=True)
-            moses.tokenize(before, after, language, aggressive=True)
-    return raw, tokens
+def evaluation(files: Mapping[str, Path], split: str, settings: Settings, work: Path) -> tuple[Pair, Pair]:
+    """Raw text and tokens of validation or test."""
+    names, read = (VALID, read_lines) if split == "valid" else (TEST, segments)
+    pairs = list(read_pairs((files[names["en"]], files[names["de"]]), read))
+    return campaigns.evaluation(pairs, split, settings, work)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from data_prep import iwslt14, wmt14
+from data_prep.lib.archive import collect
 from data_prep.lib.pipeline import make_settings
 from one_layer_lt.text import moses
 from one_layer_lt.text.manifest import Manifest
@@ -203,7 +204,7 @@ def test_wmt14_training_tokens(tmp_path: Path) -> None:
     settings = make_settings("wmt14", "en", "de", Subword("moses-bpe", 10, aggressive=True))
     folder = wmt_folder(tmp_path / "in")
     names = [name for names in wmt14.archives(12).values() for name in names]
-    files = wmt14.collect(folder, names, tmp_path / "from")
+    files = collect(folder, names, tmp_path / "from")
     (tmp_path / "tok").mkdir()
     english, german = (p.read_text().split("\n") for p in wmt14.training(files, 12, settings, tmp_path))
     assert len(english) == len(german) == 20 + 3 + 6 + 1
