@@ -41,12 +41,13 @@ def curves(path: Path, drawn: Mapping[str, Sequence[Sequence[float]]]) -> None:
     _save(figure, path)
 
 
-def accuracies(path: Path, drawn: Mapping[str, Sequence[Sequence[float]]], panels: Sequence[str]) -> None:
-    """Test accuracy over the epochs: (epoch, fraction) by name; panels: which panel each name is in."""
+def accuracies(path: Path, drawn: Mapping[str, Sequence[Sequence[float]]], panels: Mapping[str, str]) -> None:
+    """Test accuracy over the epochs: (epoch, fraction) by name; panels: the title of the one that a name is in."""
     pyplot = set_up()
-    titles = list(dict.fromkeys(panels))
+    titles = list(dict.fromkeys(panels.values()))
     figure, axes = pyplot.subplots(1, len(titles), figsize=(3.2 * len(titles), 3), layout="constrained", squeeze=False)
-    for title, (label, points) in zip(panels, drawn.items()):
+    for label, points in drawn.items():
+        title = panels[label]
         panel = axes[0][titles.index(title)]
         panel.plot([epoch for epoch, _ in points], [100 * accuracy for _, accuracy in points], label=label)
         panel.set(title=title, xlabel="epoch", ylabel="test accuracy, %")

@@ -26,6 +26,10 @@ class Row:
         """The first of those that are done."""
         return self.runs[0]
 
+    @property
+    def is_tested(self) -> bool:
+        return any("test" in result for result in self.results)
+
     def values(self, split: str, metric: str, what: str = "score") -> list[Any]:
         """What a metric says of a split, of each seed that was translated and has it."""
         found = (result.get(split, {}).get(metric) or {} for result in self.results)

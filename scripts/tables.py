@@ -133,7 +133,8 @@ def draw(study: Path, rows: Sequence[Row], folder: Path, more: Sequence[str] = (
     """Write the page of a study, and its picture, into a folder; ``more`` are lines for the end of the page."""
     picture, base = folder / f"{study.stem}.png", base_of(study, rows)
     if rows[0].run.kind == "vision":
-        plots.accuracies(picture, curves_of(rows, "test"), [str(row.run.flags.get("recipe")) for row in rows])
+        panels = {row.run.name: str(row.run.flags.get("recipe", "digits")) for row in rows}
+        plots.accuracies(picture, curves_of(rows, "test"), panels)
     elif base is not None and has_effects_drawn(rows, base):
         plots.effects(picture, effects(rows, base), base.bleu("valid"))
     elif curves := curves_of(rows):
@@ -149,12 +150,10 @@ def main() -> None:
         prog="scripts.tables", description="Write the pages and plots of all studies from their results."
     ).parse_args()
     main_study = STUDIES / "multi30k.toml"
-    for page_, (names, columns) in SHOWN.items():
+    for shown_on, (names, columns) in SHOWN.items():
         found = [study for name in names if (study := STUDIES / f"{name}.toml").is_file()]
-        if rows := [
-            row for study in found for row in rows_of(study) if any("test" in result for result in row.results)
-        ]:
-            markdown.put_table(ROOT / page_, "python -m scripts.tables", "\n".join(table(rows, shown=columns)))
+        if rows := [row for study in found for row in rows_of(study) if row.is_tested]:
+            markdown.put_table(ROOT / shown_on, "python -m scripts.tables", "\n".join(table(rows, shown=columns)))
     for study in sorted(STUDIES.glob("*.toml")):
         rows = rows_of(study)
         if not rows:
