@@ -152,7 +152,7 @@ def test_other_pages_show_some_columns_of_a_study(tmp_path: Path, monkeypatch: p
     runs = '[runs]\n"first" = {}\n"second" = {lr = 1}\n'
     path = write(tmp_path, 'data = "x"\nsplits = ["test"]\n' + runs).rename(tmp_path / "rules.toml")
     first = {**result(20, math.e**2), "size": {"weights": 16, "bytes": 3}}
-    first["test"] = first.pop("valid")
+    first["test"] = {**first.pop("valid"), "exact_match": 0}
     del first["seconds"]
     kept(path, {"first-s1": first})
     page = tmp_path / "docs" / "rules.md"
@@ -165,7 +165,7 @@ def test_other_pages_show_some_columns_of_a_study(tmp_path: Path, monkeypatch: p
     assert shown[1:4] == [head, "| --- | --- | --- | --- |", line]
     assert "Valid loss is the lowest of all epochs, in nats a token" in shown[5]
     whole = (tmp_path / "results" / "rules.md").read_text()
-    assert "| first | 400 | 1 | [1](rules/first-s1.json) | 7.39 | 20.00 | 0.975 | 0 |" in whole  # 0.003 kB
+    assert "| first | 400 | 1 | [1](rules/first-s1.json) | 7.39 | 20.00 | 0.975 | 0.0% | 0 |" in whole  # 0.003 kB
 
 
 def test_a_study_of_many_rows_has_its_effects_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
