@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.lib.sgm import segments
+from data_prep.lib.campaigns import segments
 from one_layer_lt.text import moses
 from one_layer_lt.text.lines import read_lines
 from one_layer_lt.text.subwords import Subword, encode, encoder, learn
