@@ -25,7 +25,6 @@ def command(data: Path, checkpoint: Path, split: str, direction: Settings, beam:
 
 def translate(command: Sequence[str], count: int) -> list[str]:
     """Run fairseq-generate; the translations of its `count` sentences in their order, without subwords."""
-
     lines: list[str] = []
     with progress("translating", count, "sentences") as bar:
 
