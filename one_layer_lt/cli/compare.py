@@ -26,7 +26,7 @@ from ..text.metrics import bleu_of, interval, paired_test
 LEVEL = 0.05
 TESTS = {"bs": "bootstrap", "ar": "randomisation"}
 KEYS = {"data": str, "split": str, "sentences": int, "bleu": dict}
-BLEU_KEYS = {"score": float, "brevity_penalty": (int, float), "signature": str}
+BLEU_KEYS = {"score": (int, float), "brevity_penalty": (int, float), "signature": str}
 HEADS = (
     "result",
     "BLEU",

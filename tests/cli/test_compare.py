@@ -190,3 +190,18 @@ def test_errors_are_one_line(
     assert stopped.value.code == 2
     assert message in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("other", ["", "zebra"])
+def test_two_scores_of_zero_are_the_same(scored: Callable[..., Path], other: str) -> None:
+    paths = scored("a", [""] * len(REFERENCES)), scored("b", [other] * len(REFERENCES))
+    one, two = compared(*paths)
+    assert (one.system.score, two.system.score, one.mean, two.p) == (0, 0, 0, {"bs": 1, "ar": 1})
+    assert "nan" not in "\n".join(compare.table([one, two])).lower()
+    assert compare.verdict(two, "a") == "b/a.test.json has the same BLEU as a."
+
+
+def test_a_whole_number_is_a_score(scored: Callable[..., Path]) -> None:
+    path = scored("a", [""] * len(REFERENCES))
+    path.write_text(path.read_text().replace('"score": 0.0', '"score": 0'))
+    assert compare.read_system(path).score == 0
