@@ -51,7 +51,7 @@ def run(
     log: a file that this is added to. each: told of each line that is put out. still: what is logged every half minute.
     name: of the command, in messages. Raises ``CommandFailed``; however this ends, the command is not left running.
     """
-    environment = None if env is None else dict(env)
+    environment = {**(os.environ if env is None else env), "PYTHONIOENCODING": "utf-8"}  # as is read here
     with open(log, "ab+") if log else tempfile.TemporaryFile() as kept:
         start, out = kept.seek(0, os.SEEK_END), subprocess.PIPE if each else kept
         with subprocess.Popen(started_by(command), stdout=out, stderr=kept, cwd=cwd, env=environment) as process:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Callable
 
 Progress = Callable[[int], None]
+
+# Whole numbers are for what is counted. Longer sentences than 2**20 subwords fit no model that a ticket may hold, and a
+# length to the power of 10 is about all that float32 holds.
+BOUNDS: dict[str, tuple[float, float]] = {
+    "beam": (1, 1000),
+    "length_penalty": (-10.0, 10.0),
+    "max_len_a": (0.0, 1000.0),
+    "max_len_b": (0, 1 << 20),
+    "max_tokens": (1, 1 << 30),
+}
 
 
 def no_progress(done: int) -> None:
@@ -23,6 +32,8 @@ class Decoding:
     length_penalty: above 1 favours long translations, below 1 short ones; the exponent of the length.
     max_len_a, max_len_b: a translation has at most ``a * source + b`` subwords.
     max_tokens: subwords in a batch, padding counted.
+
+    ``BOUNDS`` holds the least and the most of each.
     """
 
     beam: int = 5
@@ -32,15 +43,28 @@ class Decoding:
     max_tokens: int = 8000
 
     def __post_init__(self) -> None:
-        for name in ("beam", "max_tokens"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if not math.isfinite(self.length_penalty):
-            raise ValueError(f"length_penalty must be a number, not {self.length_penalty}")
-        if not (math.isfinite(self.max_len_a) and self.max_len_a >= 0 and self.max_len_b >= 0):
-            raise ValueError(f"a length of {self.max_len_a} * source + {self.max_len_b} cannot be")
-        if self.max_len_a == 0 and self.max_len_b == 0:
-            raise ValueError("max_len_a and max_len_b leave no room for a translation")
+        for name, (least, most) in BOUNDS.items():
+            value, whole = getattr(self, name), isinstance(least, int)
+            good = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+            if not (good and least <= value <= most):
+                kind = "a whole number" if whole else "a number"
+                raise ValueError(f"{name} must be {kind} from {least:,} to {most:,}, not {value!r:.40}")
+        if self.max_len_a + self.max_len_b < 1:  # a source has one subword at least
+            raise ValueError(
+                f"max_len_a {self.max_len_a} and max_len_b {self.max_len_b} leave short sentences no room: "
+                "their sum must be at least 1"
+            )
+
+
+def checked_lines(lines: Iterable[str]) -> list[str]:
+    """The lines to translate. Raises ``TypeError`` where they are no texts, and names the first that is none."""
+    if isinstance(lines, str):  # it would be translated letter by letter
+        raise TypeError(f"give a list of texts, not one text: translate([{lines!r:.40}])")
+    found = list(lines)
+    for position, line in enumerate(found):
+        if not isinstance(line, str):
+            raise TypeError(f"text {position} (from 0) must be a string, not {line!r:.40}")
+    return found
 
 
 class Translator(ABC):
@@ -57,4 +81,6 @@ class Translator(ABC):
         """Translate each line, in order; an empty line stays empty.
 
         progress: told of each few lines done. numbers: what warnings call the lines; default: from 1.
+
+        Raises ``TypeError`` where the lines are not texts.
         """

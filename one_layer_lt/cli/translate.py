@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import UserError
+from ..errors import UserError, flagged
 from ..progress import progress
 from ..ticket import TicketSet, load_ticket
 from ..ticket.ticket import names_of
@@ -22,6 +22,10 @@ from ..translation import Decoding, Progress
 from .parser import Parser, add_search
 
 _CHUNK = 2000  # lines that are sorted by length and translated together
+_BYTES = 1 << 24  # of a chunk, after which no further line is read
+_LONGEST = 1 << 20  # bytes of a line
+_FLAGS = {"length_penalty": "--lenpen", "max_len_a": "--max-len-a", "max_len_b": "--max-len-b"}
+_FLAGS |= {"beam": "--beam", "max_tokens": "--max-tokens"}
 
 
 def add_arguments(parser: Parser) -> None:
@@ -45,7 +49,12 @@ def add_quantization(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     if args.quantization and args.engine == "torch":
         raise UserError("--quantization needs --engine ctranslate2")
-    decoding = Decoding(args.beam, args.lenpen, args.max_len_a, args.max_len_b, args.max_tokens)
+    try:
+        decoding = Decoding(args.beam, args.lenpen, args.max_len_a, args.max_len_b, args.max_tokens)
+    except ValueError as error:
+        raise UserError(flagged(error, _FLAGS)) from None
+    if sys.stdin is None:
+        raise UserError("standard input is closed: the text to translate comes from it, a sentence a line")
     names = names_of(args.files)
     tickets = TicketSet(dict(zip(names, map(load_ticket, args.files))), args.engine, args.quantization)
     if len(names) == 1:
@@ -61,17 +70,30 @@ def run(args: argparse.Namespace) -> None:
 
 def _chunks() -> Iterator[list[str]]:
     """Lines of standard input, a few at a time; one at a time from a terminal, whose user waits."""
-    size = 1 if sys.stdin.isatty() else _CHUNK
-    lines = enumerate(sys.stdin.buffer, start=1)
-    while chunk := list(itertools.islice(lines, size)):
-        yield [_decoded(number, line) for number, line in chunk]
+    most = 1 if sys.stdin.isatty() else _CHUNK
+    chunk: list[str] = []
+    size = 0
+    for number in itertools.count(1):
+        line = sys.stdin.buffer.readline(_LONGEST + 1)
+        if len(line) > _LONGEST:
+            raise UserError(
+                f"standard input: line {number} is longer than {_LONGEST:,} bytes: put a sentence on a line"
+            )
+        if line:
+            chunk.append(_decoded(number, line))
+            size += len(line)
+        if chunk and (not line or len(chunk) == most or size >= _BYTES):
+            yield chunk
+            chunk, size = [], 0
+        if not line:
+            return
 
 
 def _decoded(number: int, line: bytes) -> str:
     try:
         return line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
-        raise ValueError(f"standard input: line {number} is not UTF-8: convert it, for example with iconv") from None
+        raise UserError(f"standard input: line {number} is not UTF-8: convert it, for example with iconv") from None
 
 
 def _translated(tickets: TicketSet, lines: list[str], decoding: Decoding, before: int, bar: Progress) -> list[str]:
@@ -83,7 +105,7 @@ def _translated(tickets: TicketSet, lines: list[str], decoding: Decoding, before
             name, text = next(iter(tickets.tickets)), line
         elif not tab or name not in tickets.tickets:
             names = ", ".join(tickets.tickets)
-            raise ValueError(f"standard input: line {before + at + 1} must be NAME<tab>TEXT, NAME one of {names}")
+            raise UserError(f"standard input: line {before + at + 1} must be NAME<tab>TEXT, NAME one of {names}")
         lines[at] = text
         chosen.setdefault(name, []).append(at)
     for name, places in chosen.items():

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 
 from ..ticket import Ticket
-from ..translation import Decoding, Progress, Translator, no_progress
+from ..translation import Decoding, Progress, Translator, checked_lines, no_progress
 from .ticket import Text
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class SubwordTranslator(Translator):
         progress: Progress = no_progress,
         numbers: Sequence[int] | None = None,
     ) -> list[str]:
-        parts = [parts_of(subwords, self.longest) for subwords in self.text.split(lines)]
+        parts = [parts_of(subwords, self.longest) for subwords in self.text.split(checked_lines(lines))]
         for number, part in zip(numbers or range(1, len(parts) + 1), parts):
             if len(part) > 1:
                 length = sum(map(len, part))

@@ -88,7 +88,10 @@ class Ticket(Contents):
         return made
 
     def translate(self, lines: Sequence[str], decoding: Decoding | None = None) -> list[str]:
-        """Translate raw lines, in their order, by the engine ``auto``. The first call builds a model, which is kept."""
+        """Translate raw lines, in their order, by the engine ``auto``. The first call builds a model, which is kept.
+
+        Raises ``TypeError`` where the lines are not texts, and ``TicketError`` where the ticket is no translator's.
+        """
         return self._own_translator.translate(lines, decoding or Decoding())
 
     def engine(self, wanted: str = "auto", quantization: str | None = None) -> str:

@@ -19,7 +19,7 @@ import one_layer_lt
 from fairseq_plugins.commands import distil, export, prune, score
 from fairseq_plugins.fold import how_to_translate
 from one_layer_lt import Ticket
-from one_layer_lt.cli import main
+from one_layer_lt.cli import main, translate
 from one_layer_lt.cli.parser import Parser
 from one_layer_lt.text.manifest import Manifest
 from one_layer_lt.translation import Decoding
@@ -132,6 +132,65 @@ def test_translate_goes_on_by_fairseq_where_ctranslate2_cannot(
     assert (code, said.splitlines()) == (0, changed.translator("torch").translate(["Golf."], Decoding()))
     code, said, complaint = run("translate", file, "--engine", "ctranslate2", stdin=b"Golf.\n")
     assert (code, said, complaint) == (2, "", "error: CTranslate2 cannot hold it: the activation tanh\n")
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--max-len-a", "1e308"], "--max-len-a must be a number from 0.0 to 1,000.0, not 1e+308"),
+        (["--max-len-a", "nan"], "--max-len-a must be a number from 0.0 to 1,000.0, not nan"),
+        (["--lenpen", "1e308"], "--lenpen must be a number from -10.0 to 10.0, not 1e+308"),
+        (["--max-len-b", "-1"], "--max-len-b must be a whole number from 0 to 1,048,576, not -1"),
+        (["--max-len-a", "0.1", "--max-len-b", "0"], "--max-len-a 0.1 and --max-len-b 0 leave short sentences no room"),
+    ],
+)
+def test_translate_refuses_in_its_own_words(run: Run, file: Path, flags: list[str], said: str) -> None:
+    code, out, complaint = run("translate", file, *flags, stdin=b"Alpha bravo.\n")
+    assert (code, out, complaint.count("\n")) == (2, "", 1)
+    assert complaint.startswith(f"error: {said}")
+
+
+def test_translate_with_standard_input_closed(run: Run, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["one-layer-lt", "translate", str(file)])
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(SystemExit, match="2"):
+        main()
+
+
+class Endless(io.RawIOBase):
+    """Zeros without end; more than a few of them must not be asked for."""
+
+    asked = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        self.asked += len(buffer)
+        assert self.asked < 1 << 22
+        return len(buffer)
+
+
+def test_an_endless_line_takes_bounded_memory(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["one-layer-lt", "translate", str(file)])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Endless())))
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert capfd.readouterr().err == (
+        "error: standard input: line 1 is longer than 1,048,576 bytes: put a sentence on a line\n"
+    )
+
+
+def test_chunks_end_by_lines_and_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ["a", "bb", "", "cccccc", "d", "e", "f"]
+    monkeypatch.setattr(translate, "_CHUNK", 3)
+    monkeypatch.setattr(translate, "_BYTES", 7)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join(lines).encode())))
+    assert list(translate._chunks()) == [["a", "bb", ""], ["cccccc"], ["d", "e", "f"]]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    assert list(translate._chunks()) == []
 
 
 def test_translate_by_several_tickets(run: Run, file: Path, ticket: Ticket, tmp_path: Path) -> None:

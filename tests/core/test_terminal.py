@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 from typing import Callable
 
 import pytest
@@ -77,3 +80,41 @@ def test_what_a_module_lacks_is_named() -> None:
     assert need("math", "data").pi > 3
     with pytest.raises(UserError, match=r"^no_such_package is not installed: pip install 'one_layer_lt\[plots\]'$"):
         need("no_such_package.part", "plots")
+
+
+def printed(program: str, shell: str = "", **environment: str) -> tuple[int, bytes, bytes]:
+    """The exit code, stdout and stderr of a program that ends by ``run``, its descriptors as a shell leaves them."""
+    code = f"import sys\nfrom one_layer_lt.terminal import run\ndef main():\n    {program}\nrun(main)"
+    command = ["bash", "-c", f'"$0" -c "$1" {shell}', sys.executable, code]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, **environment}, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-16"])
+def test_text_goes_out_as_utf8(encoding: str) -> None:
+    program = "print('Übung → 日本'); print('naïve', file=sys.stderr)"
+    found = printed(program, PYTHONIOENCODING=encoding, LC_ALL="C")
+    assert found == (0, "Übung → 日本\n".encode(), "naïve\n".encode())
+
+
+def test_a_name_that_is_no_utf8_goes_out_as_it_is() -> None:
+    assert printed(r"print('a\udcff'); print('a\udcff', file=sys.stderr)") == (0, b"a\xff\n", b"a\\udcff\n")
+
+
+def test_closed_output_is_one_line() -> None:
+    assert printed("open('/dev/null'); print('x')", ">&-") == (
+        2,
+        b"",
+        b"error: standard output is closed: leave it open, or send it to a file or to /dev/null\n",
+    )
+
+
+def test_closed_complaints_do_not_go_to_the_output() -> None:
+    assert printed("print('good')", "2>&-") == (0, b"good\n", b"")
+    assert printed("raise OSError(28, 'full')", "2>&-") == (2, b"", b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_is_one_line_even_at_the_end() -> None:
+    said = b"error: standard output: No space left on device\n"
+    assert printed("print('x')", ">/dev/full", PYTHONUNBUFFERED="") == (2, b"", said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -98,6 +99,12 @@ class TestTranslating:
         lines = ["Alpha bravo charlie delta.", ""]
         TorchTranslator(short, short.model()).translate(lines, Decoding(beam=1, max_len_b=5), numbers=[70, 80])
         assert [record.getMessage().split(":")[0] for record in caplog.records] == ["line 70"]
+
+    @pytest.mark.parametrize("lines", ["Alpha bravo.", ["Alpha.", None], b"Alpha."])
+    def test_what_is_no_list_of_texts_is_refused(self, ticket: Ticket, lines: Any) -> None:
+        for translate in (ticket.translate, ticket.translator().translate):
+            with pytest.raises(TypeError, match=r"^(give a list of texts|text [01] \(from 0\) must be a string)"):
+                translate(lines, BEAM)
 
     def test_an_engine_that_there_is_not(self, ticket: Ticket) -> None:
         with pytest.raises(ValueError, match="unknown engine 'onnx'; choose one of: auto, torch, ctranslate2"):
