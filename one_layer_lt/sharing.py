@@ -13,6 +13,8 @@ def _own(name: str) -> str:
 
 
 def _across_layers(name: str) -> str:
+    # The layers of a recurrent module differ in the tensor's name; one of a single layer keeps the name that it had.
+    name = re.sub(r"((?:^|\.)weight_(?:ih|hh|hr)_l)\d+(?=(?:_reverse)?$)", r"\g<1>0", name)
     return re.sub(r"(^|\.)\d+(?=\.|$)", r"\1*", name)
 
 
@@ -39,7 +41,8 @@ def share_key(name: str, shape: tuple[int, ...], share: str) -> str:
     """The key of the random weight that module ``name`` uses for a weight of ``shape``.
 
     ``none``: one for each module. ``layer``: one for a projection in all layers of a stack, so that
-    ``encoder.layers.0.fc1`` and ``encoder.layers.5.fc1`` agree (Shen et al. 2021, arXiv 2109.03939, section 3).
+    ``encoder.layers.0.fc1`` and ``encoder.layers.5.fc1`` agree (Shen et al. 2021, arXiv 2109.03939, section 3), and so
+    do ``lstm.weight_hh_l0`` and ``lstm.weight_hh_l1``, the two directions of a layer not.
     ``layer_mask``: the same, and they share one mask too. ``stack``: encoder and decoder also use one another's
     matching matrices. ``vector``: one random vector, repeated over every tensor, each scaled by its own fan.
     Modules of different shapes share only the vector. Raises ``KeyError`` for another ``share``.

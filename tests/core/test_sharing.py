@@ -1,13 +1,24 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Callable
 
 import pytest
 import torch
 from torch import nn
 
-from one_layer_lt import MaskConfig, SharedWeight, mask_, masked_modules, masked_weight, scores_of
+from one_layer_lt import (
+    MaskConfig,
+    SharedWeight,
+    load_ticket,
+    mask_,
+    masked_modules,
+    masked_weight,
+    save_ticket,
+    scores_of,
+    summarize,
+)
 from one_layer_lt.sharing import share_key
 
 FC1 = [f"encoder.layers.{i}.fc1" for i in range(3)]
@@ -35,11 +46,36 @@ def shared_weights(model: nn.Module) -> list[SharedWeight]:
         ("0.1.2", "layer", "*.*.*[8x4]"),
         ("layer1.0.conv2", "layer", "layer1.*.conv2[8x4]"),
         ("", "layer", "[8x4]"),
+        ("lstm.weight_ih_l0", "layer", "lstm.weight_ih_l0[8x4]"),
+        ("lstm.weight_hh_l12", "layer", "lstm.weight_hh_l0[8x4]"),
+        ("weight_hr_l1_reverse", "layer", "weight_hr_l0_reverse[8x4]"),
+        ("layers.3.weight_hh_l1", "stack", "layers.*.weight_hh_l0[8x4]"),
+        ("fc_l1", "layer", "fc_l1[8x4]"),
+        ("weight_hh_l1.fc", "layer", "weight_hh_l1.fc[8x4]"),
+        ("lstm.weight_hh_l1", "none", "lstm.weight_hh_l1[8x4]"),
         ("encoder.layers.0.fc1", "none", "encoder.layers.0.fc1[8x4]"),
     ],
 )
 def test_share_key(name: str, share: str, key: str) -> None:
     assert share_key(name, (8, 4), share) == key
+
+
+@pytest.mark.parametrize("width", [8, 3])
+def test_layers_of_a_recurrent_module_share_and_directions_do_not(width: int, tmp_path: Path) -> None:
+    def lstm() -> nn.LSTM:
+        return nn.LSTM(width, 4, 3, bidirectional=True)
+
+    model = mask_(lstm(), MaskConfig())
+    # of each direction: hidden to hidden; input to hidden, which the first layer has of its own if of another shape
+    assert summarize(model).random_weights == (4 if width == 8 else 6)
+    of = {name: masked_weight(model, name).shared for name in model.parametrizations}
+    assert of["weight_hh_l0"] is of["weight_hh_l2"] is not of["weight_hh_l2_reverse"]
+    assert of["weight_ih_l1"] is of["weight_ih_l2"]
+    assert (of["weight_ih_l1"] is of["weight_ih_l0"]) == (width == 8)  # two directions of 4 are what later layers read
+    save_ticket(tmp_path / "net.ticket", model)
+    data = torch.randn(5, 2, width)
+    with torch.no_grad():
+        assert torch.equal(load_ticket(tmp_path / "net.ticket").fill_(lstm())(data)[0], model.eval()(data)[0])
 
 
 def test_shapes_never_share() -> None:
