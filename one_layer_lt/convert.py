@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 from .config import MaskConfig
-from .layout import Layout
+from .layout import Layout, check_kept
 from .maskable import WEIGHT, Place, maskable_places, parametrized_places, replace_, tied_places
 from .parametrization import MaskedWeight, initial_scores, masked_at
 from .record import KEY
@@ -65,8 +66,8 @@ def mask_(
 
     Raises ``ValueError``, before anything has changed, when not just one of config and configure is given, nothing
     would be converted, a weight is already parametrized or has no shape yet, tied modules are configured differently,
-    a weight does not divide into the tiles asked for, or a pattern of ``trainable`` matches no parameter that stays
-    dense.
+    a weight does not divide into the tiles asked for, a mask would keep no weight, or a pattern of ``trainable``
+    matches no parameter that stays dense.
     """
     if (config is None) == (configure is None):
         raise ValueError("give mask_ either a config for all modules, or configure, which gives each module its own")
@@ -84,6 +85,7 @@ def mask_(
     for parameter in model.parameters():
         parameter.requires_grad_(parameter in trained)
     model.register_load_state_dict_pre_hook(_check_records)
+    model.register_state_dict_pre_hook(_check_weights)
     logger.info("masked %d tensors over %d random weights", len(groups), len(shared))
     return model
 
@@ -94,6 +96,13 @@ def _check_records(model: nn.Module, state_dict: dict[str, Any], prefix: str, *_
         record = state_dict.get(f"{prefix}{place.module_prefix}parametrizations.{place.tensor}.0.{KEY}")
         if record is not None:
             masked_at(place).check_record(record)
+
+
+def _check_weights(model: nn.Module, *_: Any) -> None:
+    """Refuse to save scores that were trained over random weights which nobody will draw again."""
+    for shared in {masked_at(place).shared for place in masked_places(model)}:
+        if shared.init != EXISTING and shared.weight.device.type != "meta":
+            shared.drawn_anew()
 
 
 def fold_(model: nn.Module) -> nn.Module:
@@ -119,7 +128,8 @@ def check_whole(model: nn.Module) -> None:
     """Raises ``ValueError`` where a masked weight is not what its scores and its random weight give.
 
     So it is under a second parametrization (spectral norm, say), which a ticket cannot hold; and where modules that
-    were tied under one mask have scores of their own now, as after ``load_state_dict(assign=True)``.
+    were tied under one mask have scores of their own now, as after ``load_state_dict(assign=True)``. Warns once of a
+    schedule that training has not followed, for want of ``set_update_``.
     """
     tied: dict[MaskedWeight, Place] = {}
     for place in masked_places(model):
@@ -130,6 +140,15 @@ def check_whole(model: nn.Module) -> None:
                 f"{place.path} and {first.path} had one mask, and have scores of their own now, as after "
                 "load_state_dict(assign=True): load without it"
             )
+    untold = [masked for masked in tied if masked.rule.context.untold and masked.rule.is_scheduled]
+    if untold:
+        rule = untold[0].config.rule
+        warnings.warn(
+            f"the rule {rule} has a schedule that never began: call set_update_(model, update) before each update",
+            stacklevel=3,
+        )
+    for masked in untold:
+        masked.rule.context.untold = False
 
 
 def set_update_(model: nn.Module, update: int) -> None:
@@ -140,7 +159,7 @@ def set_update_(model: nn.Module, update: int) -> None:
     members: dict[tuple[object, ...], dict[nn.Parameter, MaskedWeight]] = {}
     for place in masked_places(model):
         masked, scores = masked_at(place), place.original
-        masked.rule.context.update = update
+        masked.rule.context.update, masked.rule.context.untold = update, False
         if masked.rule.context.advanced != update:
             kind = (masked.config.rule, masked.config.keep, masked.config.options)
             members.setdefault(kind, {})[scores] = masked
@@ -184,11 +203,12 @@ def _plan(model: nn.Module, configure: Configure) -> list[_Group]:
         for other in places[1:]:
             if chosen[other] != config:
                 raise ValueError(f"{other.module_name} and {first.module_name} are tied: configure both alike")
-        Layout(config, tuple(parameter.shape), first.name)  # raises for a weight that it does not fit
         groups[parameter] = _Group(first.name, config, places)
     if not groups:
         raise ValueError("nothing to mask: the model has no linear layer, embedding, convolution or the like to mask")
-    return _merged(groups)
+    planned = _merged(groups)
+    check_kept(Layout(group.config, tuple(group.weight.shape), group.name) for group in planned)
+    return planned
 
 
 def _merged(groups: dict[nn.Parameter, _Group]) -> list[_Group]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -89,6 +90,35 @@ class Layout:
         across = tuple(dim for dim in range(kept.dim()) if dim != (0 if how == "row" else 1))
         size = math.prod(self.shape[dim] for dim in across)
         return size / kept.sum(across, keepdim=True).clamp(min=1).float()
+
+
+def check_kept(layouts: Iterable[Layout]) -> None:
+    """Raises ``ValueError`` where a mask of a model would keep no weight: all that comes after it would be zero."""
+    ranked: dict[object, list[Layout]] = {}
+    for layout in layouts:
+        config, promised = layout.config, layout.new_rule().kept(layout.searched)
+        if promised is None and config.keep is None:
+            continue  # by a threshold
+        together = (config.rule, config.keep, config.options) if promised is None else layout.name
+        ranked.setdefault(together, []).append(layout)
+    for alike in ranked.values():
+        config, n = alike[0].config, sum(math.prod(layout.scores_shape) for layout in alike)
+        where = f"of {alike[0].name}" if len(alike) == 1 else "that are ranked together"
+        if any(layout.locked is not None and layout.locked.numel() for layout in alike):
+            continue
+        if config.keep is None and not alike[0].new_rule().kept(alike[0].searched):
+            given = ", ".join(f"{name} {value}" for name, value in dict(config.options).items())
+            raise ValueError(f"options: {config.rule} with {given} keeps none of the {n:,} weights {where}: keep more")
+        if config.keep is not None and not kept_count(config.keep, n):
+            raise ValueError(
+                f"keep {config.keep} keeps none of the {n:,} weights {where}: the least that keeps one is {_least(n):g}"
+            )
+
+
+def _least(n: int) -> float:
+    """A short number close to the least keep ratio that keeps one of ``n`` weights, and not below it."""
+    unit = 100 * 10 ** len(str(n))
+    return (math.floor(unit / (2 * n)) + 1) / unit
 
 
 def tile_shape(shape: tuple[int, ...], config: MaskConfig) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from .maskable import Place
 from .record import KEY, OtherWeights, differences, record_of
 from .rules.straight_through import covered, effective_weight
 from .scope import JointRanking
-from .selection import same_bits
+from .selection import block_sums, same_bits
 from .weights import SharedWeight, draw_uniform, fans
 
 _computed: list[MaskedWeight] | None = None  # those to forget at the end of the outermost cached_weights()
@@ -62,6 +62,7 @@ class MaskedWeight(nn.Module):
         self._value: Tensor | None = None
         self._key: tuple[object, ...] | None = None
         self._version = 0  # of the kept effective weight: whoever writes into it shall not change the network
+        self._sums: Tensor | None = None  # of a lasting one: writes through ``.data`` leave the version as it is
         self._seen: Tensor | None = None  # the scores that a lasting effective weight was computed from
         self.register_buffer(KEY, record_of(config, shared, name))
 
@@ -86,13 +87,15 @@ class MaskedWeight(nn.Module):
             return self._value
         self.forget()
         training = self.training
+        if training and with_grad and self.rule.context.advanced is None:
+            self.rule.context.untold = True
         weight = effective_weight(
             self.rule, scores, self.shared.weight, lambda: self.searched_mask(scores, training), self._cover, training
         )
         if lasting or _computed is not None:
             self._value, self._key, self._version = weight, key, _version(weight)
             if lasting:
-                self._seen = scores.detach().clone()
+                self._seen, self._sums = scores.detach().clone(), block_sums(weight)
             elif _computed is not None:
                 _computed.append(self)
         return weight
@@ -101,7 +104,9 @@ class MaskedWeight(nn.Module):
         """Whether the kept weight is still that of the scores: both may be written into, and ``.data`` tells nobody."""
         if self._value is None or _version(self._value) != self._version:
             return False
-        return self._seen is None or same_bits(self._seen, scores.detach())
+        if self._seen is None or self._sums is None:
+            return True
+        return same_bits(self._seen, scores.detach()) and torch.equal(self._sums, block_sums(self._value))
 
     def mask(self, scores: Tensor) -> Tensor:
         """The mask that evaluation uses, of the weight's shape and the scores' dtype."""
@@ -123,7 +128,7 @@ class MaskedWeight(nn.Module):
 
     def forget(self) -> None:
         """Drop the kept effective weight."""
-        self._value = self._key = self._seen = None
+        self._value = self._key = self._seen = self._sums = None
 
     def train(self, mode: bool = True) -> MaskedWeight:
         if mode != self.training:  # fairseq says eval() before every batch of a validation
@@ -163,7 +168,7 @@ class MaskedWeight(nn.Module):
             raise OtherWeights(self.name, field, own, theirs)
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_value": None, "_key": None, "_seen": None}
+        return {**self.__dict__, "_value": None, "_key": None, "_seen": None, "_sums": None}
 
     def extra_repr(self) -> str:
         keep = "" if self.config.keep is None else f", keep={self.config.keep}"

@@ -56,6 +56,16 @@ def same_bits(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and torch.equal(one.view(integers), other.view(integers))
 
 
+def block_sums(tensor: Tensor) -> Tensor:
+    """Sums of the bits of each 512 bytes, and the bytes of the rest: what a write into the tensor hardly leaves alone.
+
+    Costs about a pass over it; uint8, a 64th of its size and at most 511 bytes more.
+    """
+    raw = tensor.detach().reshape(-1).view(torch.uint8)
+    blocks = raw[: raw.numel() // 512 * 512].view(torch.int64).view(-1, 64)
+    return torch.cat([blocks.sum(1).view(torch.uint8), raw[blocks.numel() * 8 :]])
+
+
 def as_one(tensors: Sequence[Tensor], select: Callable[[Tensor], Tensor]) -> list[Tensor]:
     """``select`` of all tensors' elements in one row, as tensors of their shapes: how they are ranked together."""
     selected = select(torch.cat([tensor.detach().reshape(-1) for tensor in tensors]))

@@ -155,6 +155,23 @@ class SharedWeight(nn.Module):
                 self.last_draw.zero_()
         return self
 
+    def drawn_anew(self) -> Tensor:
+        """What the seed gives, float32 on the CPU. Raises ``ValueError`` where the weight held now is another.
+
+        In-place writes through ``.data`` leave no other trace.
+        """
+        fresh = SharedWeight(
+            tuple(self.weight.shape), self.init, name=self.name, redrawn=self.draws > 0, **self._drawn_by
+        )
+        if self.draws:
+            fresh.restore(self.redraws.cpu())
+        if not torch.equal(fresh.weight.to(self.weight), self.weight):
+            raise ValueError(
+                f"the random weight {self.name} is no longer what its seed gives: something has written into it, or "
+                "changed its type and back; tickets and checkpoints do not hold it, so mask a new model"
+            )
+        return fresh.weight
+
     @property
     def _drawn_by(self) -> dict[str, Any]:
         return {"seed": self.seed, "scale": self.scale, "period": self.period}

@@ -39,6 +39,10 @@ class Annealed(MaskRule):
         """T at this update."""
         return scheduled(self.schedule, self.first, self.last, self.context.update, self.over)
 
+    @property
+    def is_scheduled(self) -> bool:
+        return self.over > 0
+
     def mask(self, scores: Tensor) -> Tensor:
         return torch.ge(scores, 0, out=torch.empty_like(scores, requires_grad=False))
 

@@ -33,11 +33,13 @@ class Context:
     """Where and when a rule works.
 
     name: of the masked tensor. update: how many updates were made. advanced: the last one that the schedule acted on.
+    untold: whether it was trained with before anybody told of an update.
     """
 
     name: str = ""
     update: int = 0
     advanced: Optional[int] = None
+    untold: bool = False
 
 
 @dataclass
@@ -100,6 +102,11 @@ class MaskRule(ABC):
         two tensors free: what counts is the cosine. Raises ``ValueError`` where the rule has none.
         """
         raise ValueError(f"the rule {type(self).__name__} does not say how to imitate a dense weight (its `project`)")
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether training depends on the number of updates that were made, which ``set_update_`` tells."""
+        return type(self).advance is not MaskRule.advance
 
     @property
     def is_global(self) -> bool:

@@ -40,6 +40,10 @@ class RankedRule(MaskRule):
         check_option(self.ramp >= 0, "ramp", self.ramp, "at least 0 updates")
 
     @property
+    def is_scheduled(self) -> bool:
+        return self.ramp > 0 or super().is_scheduled
+
+    @property
     def is_global(self) -> bool:
         return self.scope == "global"
 

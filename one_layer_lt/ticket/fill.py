@@ -186,12 +186,9 @@ def _spec(shared: SharedWeight, redraws: Tensor | None) -> WeightSpec:
     """The spec of a random weight, with the digest of its float32 values, whatever its type and device now."""
     name, shape = shared.name, tuple(shared.weight.shape)
     spec = WeightSpec(name, shape, shared.init, shared.seed, float(shared.scale), "", shared.period)
-    weight = shared.weight.detach().cpu().float()
-    if shared.init != EXISTING:
-        drawn = spec.drawn(shared.redraws.cpu() if shared.draws else None)
-        if not torch.equal(drawn.weight.to(shared.weight), shared.weight):
-            raise ValueError(f"the random weight {name} is no longer what its seed gives: something has changed it")
-        weight = drawn.weight if redraws is None else spec.drawn(redraws).weight
+    weight = shared.weight.detach().cpu().float() if shared.init == EXISTING else shared.drawn_anew()
+    if redraws is not None:
+        weight = spec.drawn(redraws).weight
     return replace(spec, digest=SharedWeight.of(weight, name=name).digest())
 
 

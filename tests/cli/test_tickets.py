@@ -178,9 +178,7 @@ def test_an_endless_line_takes_bounded_memory(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Endless())))
     with pytest.raises(SystemExit, match="2"):
         main()
-    assert capfd.readouterr().err == (
-        "error: standard input: line 1 is longer than 1,048,576 bytes: put a sentence on a line\n"
-    )
+    assert capfd.readouterr().err == ("error: standard input: line 1 is longer than 1,048,576 bytes: break it up\n")
 
 
 def test_chunks_end_by_lines_and_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:

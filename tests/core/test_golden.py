@@ -77,7 +77,8 @@ def test_is_written_again_as_it_is(name: str) -> None:
     assert_same_file(to_bytes(load_ticket(file_of(name))), name)
 
 
-@pytest.mark.parametrize("name", [*CASES, *LATER])
+# A model whose masks keep nothing is refused by now; its ticket is read all the same.
+@pytest.mark.parametrize("name", sorted({*CASES, *LATER} - {"keep-nothing"}))
 def test_its_model_masked_anew_makes_the_same_file(name: str) -> None:
     """Drawing, schedules, rules and layouts are what they were."""
     assert_same_file(to_bytes(new_ticket({**CASES, **LATER}[name])), name)

@@ -29,6 +29,11 @@ class TestLayouts:
             with pytest.raises(ValueError, match=f"0: drop and lock leave none of its {rows * columns} weights"):
                 mask_(layer, config)
             return
+        is_locked = (words >= round(drop * 2**32)) & (words < round(drop * 2**32) + round(lock * 2**32))
+        if not (is_locked.any() or round(keep * rows * columns)):
+            with pytest.raises(ValueError, match=rf"^keep {keep} keeps none of the {rows * columns} weights of 0: "):
+                mask_(layer, config)
+            return
         model = mask_(layer, config)
         masked, scores = masked_weight(model[0]), scores_of(model[0])
         masks = []

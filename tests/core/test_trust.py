@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from one_layer_lt import MaskConfig, fold_, load_ticket, mask_, masked_weight, save_ticket, scores_of
+from one_layer_lt import (
+    RULES,
+    MaskConfig,
+    SharedWeight,
+    fold_,
+    load_ticket,
+    mask_,
+    masked_weight,
+    save_ticket,
+    scores_of,
+    set_update_,
+)
 from one_layer_lt.record import OtherWeights
 
 from .conftest import Tied
@@ -131,12 +142,124 @@ class TestKeptWeights:
             model[0].weight.mul_(3)
             assert torch.equal(model[0].weight, before)
 
+    @pytest.mark.parametrize("shape", [(5, 6), (40, 60)])
+    def test_writing_into_one_through_data_does_not_either(self, shape: tuple[int, int]) -> None:
+        model = mask_(nn.Sequential(nn.Linear(*shape)), MaskConfig(rule="sign", init="signed_constant")).eval()
+        with torch.no_grad():
+            before = model[0].weight.clone()
+            model[0].weight.data.neg_()
+            assert torch.equal(model[0].weight, before)
+            model[0].weight.data[0] = model[0].weight.data[1]
+            assert torch.equal(model[0].weight, before)
+
     def test_it_is_still_kept(self, computed: list[tuple[int, ...]]) -> None:
         model = net().eval()
         with torch.no_grad():
             for _ in range(3):
                 model(torch.randn(2, 6))
         assert computed == [(5, 6), (3, 5)]
+
+
+class TestRandomWeights:
+    """Nothing else holds them: scores that were trained over others are lost for whoever draws them again."""
+
+    @pytest.mark.parametrize("how", ["ticket", "checkpoint"])
+    @pytest.mark.parametrize("settings", [{}, {"init": "signed_constant"}, {"rule": "iterand"}])
+    def test_written_into_through_data_they_are_not_saved(
+        self, how: str, settings: dict[str, Any], tmp_path: Path
+    ) -> None:
+        model = net(share="none", **settings)
+        set_update_(model, 600)  # after which iterand has drawn again twice
+        model.state_dict()
+        masked_weight(model[2]).shared.weight.data[1, 2] += 1e-3
+        with pytest.raises(ValueError, match=r"^the random weight 2\[3x5\] is no longer what its seed gives"):
+            save_ticket(tmp_path / "net.ticket", model) if how == "ticket" else nn.ModuleList([model]).state_dict()
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+    def test_of_another_type_they_are(self, dtype: torch.dtype) -> None:
+        assert net().to(dtype).state_dict()
+
+    def test_not_drawn_they_are_saved_themselves(self) -> None:
+        model = net(init="existing")
+        masked_weight(model[0]).shared.weight.data.fill_(2)
+        state = model.state_dict()
+        assert bool((state["0.parametrizations.weight.0.shared.weight"] == 2).all())
+
+    def test_each_is_drawn_once_for_a_checkpoint(self, stacks: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+        model, drawn = mask_(stacks, MaskConfig()), []
+        draw = SharedWeight.drawn_anew
+        monkeypatch.setattr(SharedWeight, "drawn_anew", lambda shared: drawn.append(shared.name) or draw(shared))
+        model.state_dict()
+        assert len(drawn) == len(set(drawn)) == 4
+
+    def test_on_the_device_meta_there_is_nothing_to_compare(self) -> None:
+        with torch.device("meta"):
+            model = nn.Sequential(nn.Linear(6, 5))
+        assert mask_(model, MaskConfig()).state_dict()
+
+    def test_a_folded_model_is_saved_as_it_is(self) -> None:
+        model = net()
+        masked_weight(model[0]).shared.weight.data.zero_()
+        assert not fold_(model).state_dict()["0.weight"].any()
+
+
+class TestSchedules:
+    RULES: ClassVar = {
+        "iterand": {"rule": "iterand"},
+        "gem_miner": {"rule": "gem_miner"},
+        "annealed": {"rule": "annealed"},
+        "continuous": {"rule": "continuous"},
+        "ramp": {"options": {"ramp": 5}},
+    }
+
+    def trained(self, told: bool = False, evaluated: bool = False, **settings: Any) -> nn.Module:
+        model = net(**settings)
+        if told:
+            set_update_(model, 0)
+        (model.eval() if evaluated else model)(torch.randn(2, 6)).sum().backward()
+        return model
+
+    @pytest.mark.parametrize("how", ["fold", "save"])
+    @pytest.mark.parametrize("name", RULES)
+    def test_one_that_never_began_is_told_of_once(self, name: str, how: str, tmp_path: Path) -> None:
+        model = self.trained(**self.RULES[name])
+        with pytest.warns(UserWarning, match=r"has a schedule that never began: call set_update_\(model") as told:
+            fold_(model) if how == "fold" else save_ticket(tmp_path / "net.ticket", model)
+        assert len(told) == 1
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            fold_(model)
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            *({**rule, "told": True} for rule in RULES.values()),
+            *({**rule, "evaluated": True} for rule in RULES.values()),
+            {},
+            {"rule": "annealed", "options": {"over": 0}},
+        ],
+    )
+    def test_otherwise_nothing_is_said(self, settings: dict[str, Any], tmp_path: Path) -> None:
+        model = self.trained(**settings)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            save_ticket(tmp_path / "net.ticket", model)
+            other = net(**{name: value for name, value in settings.items() if name not in ("told", "evaluated")})
+            other.load_state_dict(model.state_dict())
+            fold_(other)
+
+    def test_a_look_before_training_is_none(self) -> None:
+        model = self.trained(rule="annealed")
+        set_update_(model, 0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            fold_(model)
+
+    def test_a_rule_that_is_told_of_updates_has_one(self) -> None:
+        assert {name for name, rule in RULES.items() if rule().is_scheduled} == {
+            *("annealed", "continuous", "gem_miner", "iterand")
+        }
 
 
 class TestMeta:
