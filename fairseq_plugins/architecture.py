@@ -26,7 +26,7 @@ def build(ticket: Ticket) -> nn.Module:
         with torch.device("meta"):
             model = TransformerModel.build_model(args, Namespace(source_dictionary=source, target_dictionary=target))
     except (AssertionError, ValueError, RuntimeError, ZeroDivisionError, TypeError) as error:
-        raise TicketError(f"its architecture cannot be built ({error or type(error).__name__})") from error
+        raise TicketError(f"the ticket's architecture cannot be built ({error or type(error).__name__})") from error
     for module in model.modules():
         _restore_buffers(module)
     contiguous_output_(model)

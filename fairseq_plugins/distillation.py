@@ -124,7 +124,10 @@ class DistilledCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
     ) -> torch.Tensor:
         """What the layers' distance adds to the loss of each word."""
         if [states.shape for states in own] != [states.shape for states in theirs]:
-            stop(NAME, f"--hidden-weight {self.hidden_weight}: {self.path} has layers of another number or width")
+            stop(
+                NAME,
+                f"--hidden-weight {self.hidden_weight}: layers of {self.path} differ in number or width: leave it out",
+            )
         inputs = sample["net_input"]
         read, written = inputs["src_tokens"].ne(self.padding_idx), inputs["prev_output_tokens"].ne(self.padding_idx)
         masks = [read if layer < encoders else written for layer in range(len(own))]

@@ -13,6 +13,7 @@ from torch import nn
 from one_layer_lt import INITS, RULES, MaskConfig
 from one_layer_lt.config import RESCALES, SCORE_INITS, parse_options
 from one_layer_lt.convert import Configure
+from one_layer_lt.errors import flagged
 from one_layer_lt.rounding import BITS
 from one_layer_lt.sharing import MASK_TOO
 from one_layer_lt.weights import EXISTING
@@ -46,6 +47,15 @@ DECIDED_BY: dict[str, tuple[str, ...]] = {
     "tiles": ("share_masks",),
     "scale": ("weight_scale_per_kind", "query_key_scale"),
 }
+
+
+def in_flags(error: ValueError, per_kind: bool = False) -> str:
+    """What the library says of a field of ``MaskConfig``, said of the option that it came from.
+
+    per_kind: it may as well have come from the other options that decide the field.
+    """
+    names = {field: names if per_kind else names[:1] for field, names in DECIDED_BY.items()}
+    return flagged(error, {field: " or ".join(map(flag_of, each)) for field, each in names.items()})
 
 
 def mask_config(args: Namespace) -> MaskConfig:
@@ -94,9 +104,7 @@ def mask_config(args: Namespace) -> MaskConfig:
     try:
         config = MaskConfig(**settings)
     except ValueError as error:
-        # The core speaks of its own fields: name the option that one of them came from.
-        name = _OPTIONS.get(str(error).split(" ")[0].rstrip(":"))
-        raise ValueError(f"{flag_of(name)} {getattr(args, name)}: {error}" if name else str(error)) from None
+        raise ValueError(in_flags(error)) from None
     for kind in KINDS:
         of_kind(args, config, kind)
     return config
@@ -196,7 +204,7 @@ def _rule_options(args: Namespace) -> dict[str, Any]:
     try:
         return parse_options(args.mask_rule, args.mask_options)
     except ValueError as error:
-        raise ValueError(f"--mask-options {error}") from None
+        raise ValueError(in_flags(error)) from None
 
 
 def configure(args: Namespace, config: MaskConfig, tied_output: bool) -> Configure:

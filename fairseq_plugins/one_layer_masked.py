@@ -29,7 +29,7 @@ from one_layer_lt.rounding import fold_rounded_, round_weights_
 from .belonging import KEY as BELONGING
 from .belonging import DoesNotBelong, belonging, by_flag, check_belonging, check_kind, check_logit_scale
 from .embeddings import check_embedding_files
-from .masking import check_kinds, configure, mask_config
+from .masking import check_kinds, configure, in_flags, mask_config
 from .old_names import add_old_names
 from .options import MaskOptions, set_defaults
 from .output import contiguous_output_
@@ -90,13 +90,15 @@ class OneLayerMaskedModel(TransformerModel):
         trained = _trained_by_name(args, model)
         if args.scores_from:
             resume_(args)
-        if args.scores_from and not getattr(args, "scores_in_checkpoint", False):
-            try:
+        try:
+            if args.scores_from and not getattr(args, "scores_in_checkpoint", False):
                 _mask_like_twin_(model, args, config, tied, trained)
-            except (ValueError, OSError) as error:
-                stop(NAME, error)
-        else:
-            mask_(model, configure=configure(args, config, tied), trainable=trained)
+            else:
+                mask_(model, configure=configure(args, config, tied), trainable=trained)
+        except ValueError as error:
+            stop(NAME, in_flags(error, per_kind=True))
+        except OSError as error:
+            stop(NAME, error)
         contiguous_output_(model)
         # The checkpoint holds the pre-trained vectors: it must not ask for their file again.
         args.encoder_embed_path = args.decoder_embed_path = None
@@ -114,7 +116,9 @@ class OneLayerMaskedModel(TransformerModel):
     def load_state_dict(self, state_dict: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """As fairseq's. Raises ``DoesNotBelong`` where other masks, weights, logit scale or data were trained with."""
         if BELONGING not in state_dict:
-            logger.warning("the checkpoint does not say what data it was trained on, as those of before")
+            logger.warning(
+                "an early version saved the checkpoint, without the data that it was trained on: be sure it is this"
+            )
             state_dict = {**state_dict, BELONGING: self.trained_on}
         try:
             check_kind(self.state_dict().keys(), state_dict.keys())

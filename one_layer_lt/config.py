@@ -64,7 +64,7 @@ class MaskConfig:
             if self.keep is not None:
                 raise ValueError(f"keep: the rule {self.rule} has no keep ratio; leave it out")
             if self.scale_fan:
-                raise ValueError(f"scale_fan: the rule {self.rule} has no keep ratio to scale by")
+                raise ValueError(f"scale_fan: the rule {self.rule} has no keep ratio to scale by; leave it out")
         elif self.keep is None:
             object.__setattr__(self, "keep", 0.5)
         if self.keep is not None and not (_is_real(self.keep) and 0.0 < self.keep <= 1.0):
@@ -87,15 +87,20 @@ class MaskConfig:
                 raise ValueError(f"{name} must be in [0, 1), not {value!r}")
         if self.drop + self.lock >= 1.0:
             raise ValueError(
-                f"drop {self.drop} and lock {self.lock} must sum to less than 1: something is to be searched"
+                f"drop {self.drop} and lock {self.lock} leave no weight to search: make their sum less than 1"
             )
         if self.keep is not None and not self.lock <= self.keep <= 1.0 - self.drop:
-            raise ValueError(f"keep {self.keep} must be from lock {self.lock} to 1 - drop {self.drop}")
+            raise ValueError(
+                f"keep {self.keep} must be at least lock {self.lock}, and at most what drop {self.drop} leaves: "
+                f"from {self.lock:g} to {1 - self.drop:g}"
+            )
         tiles = self.tiles
         if not (isinstance(tiles, tuple) and len(tiles) == 2 and all(type(t) is int and t >= 1 for t in tiles)):
             raise ValueError(f"tiles must be two positive integers, not {tiles!r}")
         if self.is_global and (self.drop or self.lock):
-            raise ValueError("scope global goes with no drop and no lock: they are fractions of each tensor")
+            raise ValueError(
+                "options: scope global ranks all tensors together; use it without drop and lock, fractions of each"
+            )
 
     @property
     def is_global(self) -> bool:
@@ -174,7 +179,7 @@ def parse_options(rule: str, text: str) -> dict[str, Any]:
     for part in filter(None, text.split(",")):
         name, equals, value = part.partition("=")
         if not equals or not name or name in found:
-            raise ValueError(f"{text}: must be NAME=VALUE,..., each name once")
+            raise ValueError(f"options {text!r} must be NAME=VALUE,..., each name once")
         listed = isinstance(option_fields(rule).get(name), tuple)
         found[name] = [_value(item) for item in value.split("/")] if listed else _value(value)
     return found

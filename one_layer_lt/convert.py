@@ -250,7 +250,9 @@ def _matching(model: nn.Module, patterns: Collection[str], besides: list[nn.Para
         named = model.named_parameters(remove_duplicate=False)
         found = {parameter for name, parameter in named if fnmatchcase(name, pattern)} - masked
         if not found:
-            raise ValueError(f"trainable: no parameter that stays dense is called {pattern!r}")
+            raise ValueError(
+                f"trainable: {pattern!r} is the name of no parameter that stays dense; see named_parameters()"
+            )
         matching |= found
     return matching
 

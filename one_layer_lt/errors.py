@@ -13,11 +13,11 @@ class UserError(ValueError):
 def flagged(said: object, flags: Mapping[str, str]) -> str:
     """What the library says of its arguments, said of a command's flags. flags: argument -> flag.
 
-    An argument is told from the same word of English by where it stands: it opens the message, or has an underscore.
+    An argument is told from the same word of English: it opens the message, has an underscore, or a number follows.
     """
 
     def flag(match: re.Match[str]) -> str:
         name = match[0]
-        return flags.get(name, name) if "_" in name or not match.start() else name
+        return flags.get(name, name) if "_" in name or not match.start() or match[1] else name
 
-    return re.sub(r"\b[a-z_]+\b", flag, str(said))
+    return re.sub(r"\b[a-z_]+\b(?=( -?\d)?)", flag, str(said))

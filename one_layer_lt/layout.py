@@ -24,7 +24,9 @@ class Layout:
     def __init__(self, config: MaskConfig, shape: tuple[int, ...], name: str) -> None:
         rows, columns = config.tiles
         if shape[0] % rows or shape[1] % columns:
-            raise ValueError(f"{name}: a weight of shape {shape} does not divide into {rows} x {columns} equal tiles")
+            raise ValueError(
+                f"tiles {config.tiles}: {name} of shape {shape} does not divide into {rows} x {columns} equal ones"
+            )
         self.config, self.shape, self.name = config, tuple(shape), name
         self.scores_shape = tile_shape(self.shape, config)
         self.free: Tensor | None = None
@@ -134,5 +136,5 @@ def _pattern(config: MaskConfig, n: int, name: str) -> tuple[Tensor, Tensor]:
     is_locked = (words >= dropped) & (words < dropped + locked)
     free = (words >= dropped + locked).nonzero()[0]
     if free.size == 0:
-        raise ValueError(f"{name}: drop and lock leave none of its {n} weights to search")
+        raise ValueError(f"drop {config.drop} and lock {config.lock} leave none of the {n} weights of {name} to search")
     return torch.from_numpy(free), torch.from_numpy(is_locked.nonzero()[0])

@@ -154,13 +154,17 @@ def tied_places(model: nn.Module, places: Iterable[Place]) -> dict[nn.Parameter,
     tied: dict[nn.Parameter, list[Place]] = {}
     for place in places:
         if place.is_parametrized:
-            raise ValueError(f"{place.path} is already parametrized: fold it first")
+            raise ValueError(
+                f"{place.path} is parametrized already: fold_ the model first, or remove what is not a mask"
+            )
         tied.setdefault(place.original, []).append(place)
     for name, module in model.named_modules():
         for tensor, parameter in module.named_parameters(recurse=False):
             others = tied.get(parameter, ())
             if others and not any(place.module is module and place.tensor == tensor for place in others):
-                raise ValueError(f"{name}.{tensor} is tied to {others[0].path}: it would stay dense")
+                raise ValueError(
+                    f"{name}.{tensor} is tied to {others[0].path}, and would stay dense: untie it, or mask both"
+                )
     return tied
 
 

@@ -157,7 +157,11 @@ class MaskedWeight(nn.Module):
     def _check_record(self, state_dict: dict[str, Any], prefix: str) -> None:
         record = state_dict.get(prefix + KEY)
         if record is None:
-            warnings.warn("these scores do not say what they were trained over, as those of before", stacklevel=2)
+            warnings.warn(
+                "these scores do not say what they were trained over, for an early version saved them: be sure that "
+                "the model has the seed and the settings of their training",
+                stacklevel=2,
+            )
             state_dict[prefix + KEY] = self.trained_over
             return
         self.check_record(record)

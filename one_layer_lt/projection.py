@@ -85,12 +85,12 @@ def _groups(model: nn.Module, dense: Dense) -> list[_Group]:
         name, full, masked, scores = place.name, place.path, masked_at(place), place.original
         target = weights.get(full)
         if target is None:
-            raise ValueError(f"{full}: the dense model has no such weight")
+            raise ValueError(f"{full}: the dense model has no such weight: give one of the same architecture")
         if target.shape != masked.shared.weight.shape:
             shape = list(masked.shared.weight.shape)
-            raise ValueError(f"{full}: the dense model's has shape {list(target.shape)}, the masked one's {shape}")
+            raise ValueError(f"{full} has shape {list(target.shape)} in the dense model, and {shape} in the masked one")
         if not torch.isfinite(target).all():
-            raise ValueError(f"{full}: the dense model's is not finite")
+            raise ValueError(f"{full}: the dense model has weights there that are not finite")
         group = groups.setdefault(scores, _Group(masked, scores, {}))
         tied = any(target.data_ptr() == other.data_ptr() for other in group.targets.values())
         if not tied:

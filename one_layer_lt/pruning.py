@@ -90,7 +90,9 @@ def magnitude_masks(
 def _largest(magnitudes: Tensor, keep: float, where: str) -> Tensor:
     k, left = kept_count(keep, len(magnitudes)), int((magnitudes >= 0).sum())
     if k > left:
-        raise ValueError(f"keep {keep} is {k:,} of {len(magnitudes):,} weights{where}, but {left:,} are left")
+        raise ValueError(
+            f"keep {keep} is {k:,} of {len(magnitudes):,} weights{where}, but {left:,} are left: keep fewer"
+        )
     return select_(torch.empty_like(magnitudes), magnitudes, k, magnitude=False).bool()
 
 

@@ -14,6 +14,7 @@ from .weights import SharedWeight
 
 KEY = "trained_over"  # in the state dict, beside each masked tensor's scores
 _MOST = 1 << 16  # bytes of a record
+_DAMAGED = "the record of what was trained, and over which weights, is damaged in the checkpoint"
 _START_ONLY = {"score_init"}  # what scores began as does not matter to what they are
 
 
@@ -31,12 +32,12 @@ def differences(own: Tensor, theirs: Tensor) -> dict[str, tuple[Any, Any]]:
     Raises ``ValueError`` for a damaged one.
     """
     if theirs.dim() != 1 or theirs.numel() > _MOST or theirs.device.type == "meta":
-        raise ValueError("its record of what it was trained over is damaged, or not loaded yet")
+        raise ValueError(f"{_DAMAGED}, or not loaded yet")
     try:
         mine, other = (json.loads(bytes(record.to("cpu", torch.uint8).tolist())) for record in (own, theirs))
         return {field: (mine[field], other[field]) for field in mine if field in other and mine[field] != other[field]}
     except (ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise ValueError(f"its record of what it was trained over is damaged ({error})") from None
+        raise ValueError(f"{_DAMAGED} ({error}): take another copy") from None
 
 
 class OtherWeights(ValueError):

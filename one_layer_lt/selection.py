@@ -40,7 +40,7 @@ def select_(out: Tensor, scores: Tensor, k: int, *, magnitude: bool) -> Tensor:
     """
     n = scores.numel()
     if not 0 <= k <= n:
-        raise ValueError(f"cannot keep {k} of {n} scores")
+        raise ValueError(f"k must be from 0 to {n}, the number of scores, not {k}")
     if k == 0:
         return out.zero_()
     if k == n:
@@ -195,7 +195,7 @@ def _kernels_of(device: torch.device) -> ModuleType | None:
     except Exception as error:  # no compiler, an unknown device: Triton has many ways to fail
         failure = f"{type(error).__name__}: {error}"
     if failure:
-        warnings.warn(f"the Triton kernels do not work on {device} ({failure}): torch operations instead", stacklevel=2)
+        warnings.warn(f"no Triton kernels on {device} ({failure}): torch does the same more slowly", stacklevel=2)
         return None
     return kernels
 

@@ -179,7 +179,7 @@ class SharedWeight(nn.Module):
     def redraw(self, number: int, unused: Tensor, fraction: float) -> None:
         """Draw again, as draw ``number`` (from 1), a ``fraction`` of the elements where ``unused`` (bool) holds."""
         if not 1 <= number <= MOST_DRAWS:
-            raise ValueError(f"{self.name}: draw {number} is none of 1 to {MOST_DRAWS}: draw again less often")
+            raise ValueError(f"{self.name}: draw {number} is beyond 1 to {MOST_DRAWS:,}: give the rule a longer period")
         words = draw_words(unused.numel(), seed=self.seed, name=f"{self.name}@{number}:chosen")
         chosen = torch.from_numpy(words < round(fraction * 2**32)).view(unused.shape).to(unused.device) & unused
         self.redraws[chosen] = number

@@ -19,7 +19,7 @@ from typing import Any, Callable, Optional
 
 import torch
 
-from ..errors import UserError
+from ..errors import UserError, flagged
 from ..progress import progress
 from ..ticket import load_ticket
 from ..ticket.sizes import sizes
@@ -89,7 +89,10 @@ def _of_digits(name: str) -> str:
 def _train(args: argparse.Namespace) -> None:
     """Train by a named recipe, any of its settings changed by its option."""
     settings = {field.name: getattr(args, field.name) for field in dataclasses.fields(Recipe)}
-    recipe = recipe_of(args.recipe, {name: value for name, value in settings.items() if value is not None})
+    try:
+        recipe = recipe_of(args.recipe, {name: value for name, value in settings.items() if value is not None})
+    except ValueError as error:
+        raise UserError(flagged(error, {name: f"--{name.replace('_', '-')}" for name in settings})) from None
     data = datasets.load(recipe.data, args.root, size=recipe.size, broken=args.broken)
     world = World.join()
     try:

@@ -101,7 +101,7 @@ class MaskRule(ABC):
         result's. bound: of the standard scores that ``start`` is given. The closed forms leave the factor between the
         two tensors free: what counts is the cosine. Raises ``ValueError`` where the rule has none.
         """
-        raise ValueError(f"the rule {type(self).__name__} does not say how to imitate a dense weight (its `project`)")
+        raise ValueError(f"the rule {type(self).__name__} cannot imitate dense weights: it has no method `project`")
 
     @property
     def is_scheduled(self) -> bool:

@@ -50,7 +50,7 @@ class Text:
     def __init__(self, ticket: Ticket) -> None:
         settings: Mapping[str, Any] | None = ticket.architecture["text"]
         if settings is None or not ticket.assets.get("subwords"):
-            raise TicketError("has no subword model: export it again with --bpe FILE")
+            raise TicketError("the ticket has no subword model: export it again with --bpe FILE")
         self.tokenizer = settings["tokenizer"]
         self.lowercase, self.aggressive = bool(settings.get("lowercase")), bool(settings.get("aggressive"))
         self.source, self.target = ticket.architecture["source"], ticket.architecture["target"]
@@ -60,7 +60,7 @@ class Text:
         except MissingPackage:
             raise
         except (RuntimeError, ValueError) as error:
-            raise TicketError(f"its subword model is damaged ({error})") from None
+            raise TicketError(f"the ticket's subword model is damaged ({error})") from None
 
     def split(self, lines: Sequence[str]) -> list[list[str]]:
         """The subwords of each line."""

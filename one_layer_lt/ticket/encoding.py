@@ -87,9 +87,13 @@ def read(path: Path) -> Contents:
     """
     try:
         with _opened(path) as file:
-            return _contents(file, _about(path, file))
+            about = _about(path, file)
+            try:
+                return _contents(file, about)
+            except TicketError as error:  # a whole file that says of itself what cannot be
+                raise TicketError(f"{error} (get the ticket again, or a newer one_layer_lt)") from None
     except SafetensorError as error:
-        raise TicketError(f"{path}: not a whole safetensors file ({error})") from None
+        raise TicketError(f"{path}: no ticket, or only a part of one: not a whole safetensors file ({error})") from None
     except TicketError as error:
         raise TicketError(f"{path}: {error}") from None
 
@@ -106,22 +110,26 @@ def _about(path: Path, file: Any) -> dict[str, Any]:
     """The metadata, once the digest has shown that the file is as it was written."""
     metadata = file.metadata()
     if not metadata or set(metadata) != {_KEY}:
-        raise TicketError("a safetensors file, but no ticket")
+        raise TicketError("a safetensors file, but no ticket: name one that export or save_ticket wrote")
     try:
         about = json.loads(metadata[_KEY])
         _check_json(about)
     except (ValueError, RecursionError) as error:
-        raise TicketError(f"its metadata is no JSON ({error})") from None
+        raise TicketError(f"damaged: its metadata is no JSON ({error}): get it again") from None
     known = {"format", "version", "digest", "architecture", "configs", "weights", "masks", "planes", "assets"}
     if not isinstance(about, dict) or about.get("format") != FORMAT:
-        raise TicketError("a safetensors file, but no ticket")
+        raise TicketError("a safetensors file, but no ticket: name one that export or save_ticket wrote")
     if about.get("version") != VERSION or type(about["version"]) is not int:
-        raise TicketError(f"format version {about.get('version')!r}; this program reads version {VERSION}")
+        raise TicketError(
+            f"format version {about.get('version')!r:.20}, and this one_layer_lt reads version {VERSION}: get another"
+        )
     if set(about) - {"redraws"} != known:
-        raise TicketError(f"its metadata must have just {', '.join(sorted(known))}")
+        raise TicketError(
+            f"its metadata must have just {', '.join(sorted(known))}: get it again, or a newer one_layer_lt"
+        )
     digest = _text(about["digest"], "digest")
     if len(digest) != 64 or digest != _digest(path, digest.encode()):
-        raise TicketError("damaged: its bytes do not have the digest that it names")
+        raise TicketError("damaged: its bytes do not have the digest that it names: get it again")
     return about
 
 

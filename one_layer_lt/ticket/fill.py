@@ -20,6 +20,7 @@ from .pool import WeightPool
 
 # Buffers that say how often, or since when: torch's batch norms', and fairseq's.
 _COUNTERS = {"num_batches_tracked", "version", "_float_tensor"}
+_OTHER = "give it a model of the architecture that it was made of"
 _DENSE_TYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -152,22 +153,23 @@ def _slots(model: nn.Module) -> dict[str, _Slot]:
 
 def _check(slots: Mapping[str, _Slot], masks: Mapping[str, Mask], dense: Mapping[str, Tensor]) -> None:
     for name in masks.keys() & dense.keys():
-        raise TicketError(f"holds {name} twice: under a mask, and dense")
+        raise TicketError(f"the ticket holds {name} twice: under a mask, and dense: get it again")
     for name, shape in [
         *((name, mask.weight.shape) for name, mask in masks.items()),
         *((name, tuple(tensor.shape)) for name, tensor in dense.items()),
     ]:
         if name not in slots:
             masked = any(".parametrizations." in slot for slot in slots)
-            mend = ": it is masked, and a ticket fills one that is not (fold_ it first)" if masked else ""
-            raise TicketError(f"holds {name}, which the model does not have{mend}")
+            mend = "it is masked, and a ticket fills one that is not: fold_ it first" if masked else _OTHER
+            raise TicketError(f"the ticket holds {name}, which the model does not have: {mend}")
         if tuple(slots[name].tensor.shape) != shape:
-            raise TicketError(f"{name} has shape {list(shape)}, the model's {list(slots[name].tensor.shape)}")
+            model = list(slots[name].tensor.shape)
+            raise TicketError(f"{name} has shape {list(shape)} in the ticket, and {model} in the model: {_OTHER}")
     for name, slot in slots.items():
         is_implied = isinstance(slot.tensor, nn.Parameter) and slot.tensor.dim() == 1
         is_implied |= not isinstance(slot.tensor, nn.Parameter) and slot.tensor.numel() == 1  # tickets of before
         if name not in masks and name not in dense and not is_implied:
-            raise TicketError(f"lacks {name}, which the model has")
+            raise TicketError(f"the ticket lacks {name}, which the model has: {_OTHER}")
 
 
 def _effective_(out: Tensor, mask: Mask, weight: Tensor) -> None:

@@ -32,7 +32,7 @@ class WeightPool:
         if self._digests[key] != spec.digest:
             raise TicketError(
                 f"the random weight {spec.name} does not come out as it was (digest {self._digests[key][:12]}..., not "
-                f"{spec.digest[:12]}...): another version or platform draws it otherwise"
+                f"{spec.digest[:12]}...): use the version and the platform that wrote the ticket"
             )
         return self._drawn[key].weight
 

@@ -124,7 +124,9 @@ class Ticket(Contents):
                 "ticket's fill_"
             )
         if not isinstance(kind, str) or kind not in ARCHITECTURES:
-            raise TicketError(f"unknown architecture {kind!r:.60}; known are {', '.join(ARCHITECTURES)}")
+            raise TicketError(
+                f"the ticket's architecture {kind!r:.60} is unknown; known are {', '.join(ARCHITECTURES)}"
+            )
         return companion(ARCHITECTURES[kind])
 
 

@@ -50,7 +50,7 @@ def build(ticket: Ticket) -> nn.Module:
                 binary=about["binary"],
             )
     except (ValueError, RuntimeError) as error:
-        raise TicketError(f"its architecture cannot be built ({error})") from error
+        raise TicketError(f"the ticket's architecture cannot be built ({error})") from error
     for module in model.modules():  # a counter that no ticket holds, and evaluation does not read
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.num_batches_tracked = torch.zeros((), dtype=torch.long)
@@ -61,27 +61,29 @@ def checked(ticket: Ticket) -> dict[str, Any]:
     """The settings of the architecture, each of its type and within bounds. Raises ``TicketError`` otherwise."""
     about = dict(ticket.architecture)
     if set(about) != _MEMBERS:
-        raise TicketError(f"its architecture must have just {', '.join(sorted(_MEMBERS))}")
+        raise TicketError(f"the ticket's architecture must have just {', '.join(sorted(_MEMBERS))}")
     if about["model"] not in list(models.MODELS):
-        raise TicketError(f"its architecture has the unknown model {about['model']!r:.60}")
+        raise TicketError(f"the ticket's architecture has the unknown model {about['model']!r:.60}")
     shape, classes = about["shape"], about["classes"]
     if not (isinstance(shape, list) and len(shape) == 3 and all(type(n) is int and 0 < n <= _MOST_SIDE for n in shape)):
-        raise TicketError(f"its images cannot be of shape {shape!r:.60}")
+        raise TicketError(f"the ticket's images cannot be of shape {shape!r:.60}")
     if not (isinstance(classes, list) and 0 < len(classes) <= _MOST_CLASSES and all(type(c) is str for c in classes)):
-        raise TicketError("its classes must be a list of names")
+        raise TicketError("the ticket's classes must be a list of names")
     width = about["width"]
     if type(width) is not float or not 0 < width <= _MOST_WIDTH:
-        raise TicketError(f"its architecture has the width {width!r:.60}, which must be within 0 and {_MOST_WIDTH:g}")
+        raise TicketError(
+            f"the ticket's architecture has the width {width!r:.60}, which must be within 0 and {_MOST_WIDTH:g}"
+        )
     for name in ("affine", "binary"):
         if type(about[name]) is not bool:
-            raise TicketError(f"its architecture has {name} {about[name]!r:.60}, which must be true or false")
+            raise TicketError(f"the ticket's architecture has {name} {about[name]!r:.60}, which must be true or false")
     for name in ("mean", "std"):
         values = about[name]
         good = isinstance(values, list) and len(values) == shape[0]
         if not (good and all(type(value) is float and math.isfinite(value) for value in values)):
-            raise TicketError(f"its architecture has {name} {values!r:.60}, which must be a number a channel")
+            raise TicketError(f"the ticket's architecture has {name} {values!r:.60}, which must be a number a channel")
     if not all(value > 0 for value in about["std"]):
-        raise TicketError(f"its architecture has std {about['std']!r:.60}, which must be positive")
+        raise TicketError(f"the ticket's architecture has std {about['std']!r:.60}, which must be positive")
     return about
 
 

@@ -275,7 +275,7 @@ class TestTies:
     @pytest.mark.parametrize(("left", "other"), [("head", "embed"), ("embed", "head")])
     def test_a_tie_to_a_module_left_out_is_refused(self, tied: nn.Module, left: str, other: str) -> None:
         before = snapshot(tied)
-        with pytest.raises(ValueError, match=rf"^{left}\.weight is tied to {other}\.weight: it would stay dense"):
+        with pytest.raises(ValueError, match=rf"^{left}\.weight is tied to {other}\.weight, and would stay dense"):
             mask_(tied, configure=leaving_out(left))
         assert_unchanged(tied, before)
 
@@ -317,14 +317,14 @@ class TestTrainable:
     @pytest.mark.parametrize("pattern", ["norm", "encoder.layers.9.norm.weight", "Encoder.*", ""])
     def test_a_pattern_that_matches_nothing_is_refused(self, stacks: nn.Module, pattern: str) -> None:
         before = snapshot(stacks)
-        with pytest.raises(ValueError, match="trainable: no parameter that stays dense is called") as error:
+        with pytest.raises(ValueError, match=r"trainable: .* is the name of no parameter that stays dense") as error:
             mask_(stacks, CONFIG, trainable=["*.norm.*", pattern])
         assert repr(pattern) in str(error.value)
         assert_unchanged(stacks, before)
 
     def test_a_weight_that_is_masked_cannot_be_trained_too(self, stacks: nn.Module) -> None:
         before = snapshot(stacks)
-        with pytest.raises(ValueError, match=r"no parameter that stays dense is called '\*\.fc1\.weight'"):
+        with pytest.raises(ValueError, match=r"'\*\.fc1\.weight' is the name of no parameter that stays dense"):
             mask_(stacks, CONFIG, trainable=["*.fc1.weight"])
         assert_unchanged(stacks, before)
 
@@ -337,7 +337,7 @@ class TestRefusals:
     def test_a_second_mask(self, stacks: nn.Module) -> None:
         mask_(stacks, CONFIG)
         before = snapshot(stacks)
-        with pytest.raises(ValueError, match=r"encoder\.layers\.0\.fc1\.weight is already parametrized"):
+        with pytest.raises(ValueError, match=r"encoder\.layers\.0\.fc1\.weight is parametrized already"):
             mask_(stacks, CONFIG)
         assert_unchanged(stacks, before)
 
@@ -345,7 +345,7 @@ class TestRefusals:
         name = "decoder.layers.1.fc2"
         nn.utils.parametrizations.weight_norm(stacks.get_submodule(name))
         before = snapshot(stacks)
-        with pytest.raises(ValueError, match="already parametrized"):
+        with pytest.raises(ValueError, match="parametrized already"):
             mask_(stacks, CONFIG)
         assert_unchanged(stacks, before)
         mask_(stacks, configure=leaving_out(name))

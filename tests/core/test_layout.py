@@ -26,7 +26,9 @@ class TestLayouts:
         layer = nn.Sequential(nn.Linear(columns, rows))
         words = draw_words(rows * columns, seed=seed, name="frozen:0")
         if drop + lock and (words < round(drop * 2**32) + round(lock * 2**32)).all():
-            with pytest.raises(ValueError, match=f"0: drop and lock leave none of its {rows * columns} weights"):
+            with pytest.raises(
+                ValueError, match=f"drop .* and lock .* leave none of the {rows * columns} weights of 0"
+            ):
                 mask_(layer, config)
             return
         is_locked = (words >= round(drop * 2**32)) & (words < round(drop * 2**32) + round(lock * 2**32))
@@ -106,7 +108,7 @@ class TestLayouts:
 
     def test_tiles_that_do_not_fit(self) -> None:
         model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 5))
-        with pytest.raises(ValueError, match=r"1: a weight of shape \(5, 6\) does not divide into 2 x 1 equal tiles"):
+        with pytest.raises(ValueError, match=r"tiles \(2, 1\): 1 of shape \(5, 6\) does not divide"):
             mask_(model, MaskConfig(tiles=(2, 1)))
         assert not list(masked_modules(model))
 

@@ -212,10 +212,13 @@ class TestRefused:
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         for changed, message in (
             ({"decoder.layers.1.fc2.weight": None}, r"decoder\.layers\.1\.fc2\.weight: the dense model has no such"),
-            ({"decoder.layers.1.fc2.weight": torch.zeros(4, 9)}, r"has shape \[4, 9\], the masked one's \[4, 8\]"),
+            (
+                {"decoder.layers.1.fc2.weight": torch.zeros(4, 9)},
+                r"has shape \[4, 9\] in the dense model, and \[4, 8\]",
+            ),
             (
                 {"decoder.layers.1.fc2.weight": torch.full((4, 8), math.nan)},
-                r"fc2\.weight: the dense model's is not fi",
+                r"fc2\.weight: the dense model has weights there that are not fi",
             ),
         ):
             weights = {name: tensor for name, tensor in {**dense, **changed}.items() if tensor is not None}
@@ -233,5 +236,5 @@ class TestRefused:
                 return torch.ones_like(scores)
 
         monkeypatch.setitem(RULES, "odd", Odd)
-        with pytest.raises(ValueError, match="the rule Odd does not say how"):
+        with pytest.raises(ValueError, match="the rule Odd cannot imitate dense weights"):
             project_(mask_(nn.Linear(3, 2), MaskConfig(rule="odd")), nn.Linear(3, 2))

@@ -172,7 +172,7 @@ def test_scores_that_require_grad_give_a_mask_without() -> None:
 
 @pytest.mark.parametrize("k", [-1, 4])
 def test_impossible_k(k: int) -> None:
-    with pytest.raises(ValueError, match=f"cannot keep {k} of 3 scores"):
+    with pytest.raises(ValueError, match=f"k must be from 0 to 3, the number of scores, not {k}"):
         select_(torch.empty(3), torch.ones(3), k, magnitude=True)
 
 

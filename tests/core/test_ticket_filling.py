@@ -27,7 +27,7 @@ class TestFilling:
             (lambda: nn.ModuleDict({"a": nn.Linear(4, 2), "b": nn.Linear(4, 2)}), r"holds c.weight, which the model"),
             (
                 lambda: nn.ModuleDict({**three(), "c": nn.Linear(4, 3)}),
-                r"c.weight has shape \[3, 3\], the model's \[3, 4\]",
+                r"c.weight has shape \[3, 3\] in the ticket, and \[3, 4\]",
             ),
             (lambda: nn.ModuleDict({**three(), "d": nn.Linear(1, 1)}), r"lacks d.weight, which the model has"),
             (lambda: nn.ModuleDict({**three(), "n": nn.BatchNorm1d(2)}), r"lacks n.running_mean, which the model has"),
@@ -37,7 +37,7 @@ class TestFilling:
             ),
             (
                 lambda: nn.ModuleDict({**three(), "b": nn.Linear(4, 3)}),
-                r"b.weight has shape \[2, 4\], the model's \[3, 4\]",
+                r"b.weight has shape \[2, 4\] in the ticket, and \[3, 4\]",
             ),
             (lambda: masked(three()), r"holds a.weight, which the model does not have"),
             (nn.Identity, r"holds a.weight, which the model does not have"),
@@ -101,7 +101,7 @@ class TestFilling:
         stream = coder.compress(packed[1:]) + coder.flush()
         resign(flaw_file, set_tensor("planes.0", torch.frombuffer(bytearray(stream), dtype=torch.uint8)))
         monkeypatch.setattr("one_layer_lt.ticket.parts.SharedWeight", None)
-        with pytest.raises(TicketError, match=r"a.weight has shape \[16384, 8192\], the model's \[2, 4\]"):
+        with pytest.raises(TicketError, match=r"a.weight has shape \[16384, 8192\] in the ticket, and \[2, 4\]"):
             load_ticket(flaw_file).fill_(three())
 
 
@@ -114,7 +114,9 @@ class TestArchitecture:
     @pytest.mark.parametrize("kind", ["os", "", 7, ["fairseq_transformer"], {}, "fairseq_plugins.ticket"])
     def test_an_unknown_one(self, flaw_file: Path, kind: Any) -> None:
         ticket = load_ticket(resign(flaw_file, set_entry("architecture", "kind", kind)))
-        with pytest.raises(TicketError, match=r"unknown architecture .*; known are fairseq_transformer"):
+        with pytest.raises(
+            TicketError, match=r"the ticket's architecture .* is unknown; known are fairseq_transformer"
+        ):
             ticket.model()
 
     def test_one_that_is_not_installed(self, flaw_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,7 +97,7 @@ FLAWS: dict[str, tuple[Edit, str]] = {
     "a scale beyond floats": (set_entry("configs", 0, "scale", 10**400), r"too large to convert"),
     "a scale of zero": (set_entry("configs", 0, "scale", 0), r"scale must be a positive number"),
     "a seed that is no integer": (set_entry("configs", 0, "seed", 1.0), r"seed must be an integer, not 1.0"),
-    "another version": (set_entry("version", 2), r"format version 2; this program reads version 1"),
+    "another version": (set_entry("version", 2), r"format version 2, and this one_layer_lt reads version 1"),
     "an old version": (set_entry("version", 0), r"format version 0"),
     "a version that is no integer": (set_entry("version", 1.0), r"format version 1.0"),
     "a version that is true": (set_entry("version", True), r"format version True"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 from mktestdocs import check_md_file, grab_code_blocks
 
+import one_layer_lt
 from one_layer_lt import INITS, RULES, SHARES
 from one_layer_lt.maskable import MASKABLE
 
@@ -50,6 +53,21 @@ def test_the_code_of_a_page_runs(page: Path) -> None:
 
 def test_pages_that_show_code_are_found() -> None:
     assert {ROOT / "README.md", ROOT / "docs" / "design.md", ROOT / "docs" / "rules.md"} <= set(SHOWN)
+
+
+def test_the_page_of_the_api_names_all_of_it() -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    imported = {
+        alias.name
+        for block in grab_code_blocks(page)
+        for node in ast.walk(ast.parse(block))
+        if isinstance(node, ast.ImportFrom) and node.module == "one_layer_lt"
+        for alias in node.names
+    }
+    assert imported == set(one_layer_lt.__all__)
+    said = re.findall(r"^\| (.*?) \|", page, re.MULTILINE)
+    for name in set(one_layer_lt.__all__) - {"__version__"}:
+        assert any(re.match(rf"`{name}\b", cell) for cell in said), f"no line says what {name} is"
 
 
 def test_code_that_does_not_run_is_found(tmp_path: Path) -> None:
