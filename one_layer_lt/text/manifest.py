@@ -123,10 +123,10 @@ def read_split(folder: Path, split: str, language: str) -> list[str]:
     """One side of a split, from a data folder's `raw` or `tok`."""
     path = folder / f"{split}.{language}"
     if not path.is_file():
-        raise UserError(f"{folder.parent} has no split {split!r} to score: {path} is missing")
+        raise UserError(f"{folder.parent} has no split {split!r} to score: {path} is missing; prepare the folder again")
     lines = list(read_lines(path))
     if not lines:
-        raise UserError(f"{path} is empty")
+        raise UserError(f"{path} is empty: delete {folder.parent} and prepare it again")
     return lines
 
 

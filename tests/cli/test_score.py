@@ -87,6 +87,12 @@ def test_translate_tells_why_it_failed() -> None:
         translate(["python", "-c", "raise ValueError('no luck')"], 2)
 
 
+def test_what_is_translated_is_read_as_utf8_whatever_the_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    said = r"print('H-0\t-1\tÜbung → 日本')"
+    assert translate([sys.executable, "-c", said], 1) == ["Übung → 日本"]
+
+
 def test_detokenise() -> None:
     lines = ["Peter &apos;s house , 50 % &amp; &quot; more &quot; .", "", "well @-@ known", "<unk>"]
     assert moses.detokenise(lines, "en") == ['Peter\'s house, 50% & "more".', "", "well-known", "<unk>"]

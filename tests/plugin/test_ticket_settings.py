@@ -36,13 +36,13 @@ SETTINGS: list[tuple[dict[str, Any], str]] = [
         for value in (7, [], {}, {"tokenizer": "x"}, "moses-bpe")
     ),
     *(({"text": {"tokenizer": value}}, "does not say how its text is split") for value in ([], {}, None, 7)),
-    ({"extra": 1}, "its architecture must have just"),
-    ({"drop": "text"}, "its architecture must have just"),
-    ({"drop": "encoder_layers"}, "its architecture must have just"),
+    ({"extra": 1}, "the ticket's architecture must have just"),
+    ({"drop": "text"}, "the ticket's architecture must have just"),
+    ({"drop": "encoder_layers"}, "the ticket's architecture must have just"),
     ({"encoder_layers": 1000}, "has more layers than tensors"),
-    ({"encoder_attention_heads": 3}, "its architecture cannot be built"),
-    ({"encoder_embed_dim": 2, "encoder_attention_heads": 1}, "its architecture cannot be built"),
-    ({"share_all_embeddings": True, "decoder_embed_dim": 32}, "its architecture cannot be built"),
+    ({"encoder_attention_heads": 3}, "the ticket's architecture cannot be built"),
+    ({"encoder_embed_dim": 2, "encoder_attention_heads": 1}, "the ticket's architecture cannot be built"),
+    ({"share_all_embeddings": True, "decoder_embed_dim": 32}, "the ticket's architecture cannot be built"),
 ]
 
 
@@ -90,11 +90,11 @@ class TestSettings:
         ("content", "message"),
         [
             (None, "lacks its dictionary"),
-            (b"alpha\n", "its dictionary is damaged"),
-            (b"alpha one\n", "its dictionary is damaged"),
-            (b"alpha 1\nalpha 2\n", "its dictionary is damaged"),
-            (b"\xff 1\n", "its dictionary is damaged"),
-            (b"\n", "its dictionary is damaged"),
+            (b"alpha\n", "the ticket's dictionary is damaged"),
+            (b"alpha one\n", "the ticket's dictionary is damaged"),
+            (b"alpha 1\nalpha 2\n", "the ticket's dictionary is damaged"),
+            (b"\xff 1\n", "the ticket's dictionary is damaged"),
+            (b"\n", "the ticket's dictionary is damaged"),
             (b"alpha 1\n", "has shape"),
             (b"", "has shape"),
         ],

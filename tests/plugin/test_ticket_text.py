@@ -68,5 +68,5 @@ class TestText:
     def test_a_damaged_subword_model(self, ticket: Ticket, kind: str, content: bytes) -> None:
         assets = {**ticket.assets, "subwords": content}
         damaged = Ticket(**{**vars_of(with_settings(ticket, text={"tokenizer": kind})), "assets": assets})
-        with pytest.raises(TicketError, match="its subword model is damaged"):
+        with pytest.raises(TicketError, match="the ticket's subword model is damaged"):
             Text(damaged).split(["Alpha"])

@@ -159,7 +159,7 @@ class TestTickets:
             ("affine", 1, "affine 1, which must be true or false"),
             ("mean", [0.5], "mean .* a number a channel"),
             ("std", [0.5, 0.0, 1.0], "std .* must be positive"),
-            ("more", 1, "its architecture must have just"),
+            ("more", 1, "the ticket's architecture must have just"),
             ("width", 0.125, "has shape"),
         ],
     )

@@ -198,7 +198,7 @@ def test_a_damaged_checkpoint(content: bytes, data: DataSet, tmp_path: Path) -> 
         ({"smoothing": 1.0}, r"smoothing must be in \[0, 1\)"),
         ({"rule": "bernoulli", "keep": 0.5}, "keep: the rule bernoulli has no keep ratio"),
         ({"options": "coats=0.3"}, "the rule edge_popup has no option 'coats'"),
-        ({"options": "coats"}, "coats: must be NAME=VALUE"),
+        ({"options": "coats"}, "options 'coats' must be NAME=VALUE"),
     ],
 )
 def test_bad_recipes(changes: dict[str, Any], says: str) -> None:
@@ -252,6 +252,20 @@ def test_command_line(command: Callable[..., tuple[int, str, str]], tmp_path: Pa
         assert len(lines) == 1
         assert errors.strip().endswith(lines[0])
         assert says in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--keep", "2"], "error: --keep must be in (0, 1], not 2.0\n"),
+        (["--batch", "0"], "error: --batch must be at least 1, not 0\n"),
+        (["--options", "ramp"], "error: --options 'ramp' must be NAME=VALUE,..., each name once\n"),
+    ],
+)
+def test_the_command_line_names_its_flags(
+    command: Callable[..., tuple[int, str, str]], tmp_path: Path, flags: list[str], said: str
+) -> None:
+    assert command("train", *flags, "-o", str(tmp_path / "run")) == (2, "", said)
 
 
 def test_two_processes_train_to_the_same_curve(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def report(root: Path, failed: Mapping[str, str], count: int, policy: str) -> No
     if policy == "skip":
         logger.warning("%s: left out", what)
         return
-    raise DataError(f"{what}: mend or delete them, or leave them out (broken='skip')")
+    raise DataError(f"{what}: mend or delete them, or leave them out (broken='skip', or --broken skip)")
 
 
 def unequal(root: Path, name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> str:
