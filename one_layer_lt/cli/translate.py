@@ -2,8 +2,8 @@
 
     echo "Ein Hund rennt." | one-layer-lt translate m30k.ticket
 
-With several tickets, which share what random weights they can, each line is NAME<tab>TEXT, where NAME is a ticket's
-file name without its ending.
+With several tickets, each line is NAME<tab>TEXT, where NAME is a ticket's file name without its ending. By the engine
+torch they share what random weights they can.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _FLAGS |= {"beam": "--beam", "max_tokens": "--max-tokens"}
 def add_arguments(parser: Parser) -> None:
     parser.renamed = {"--length-penalty": "--lenpen"}
     parser.add_argument("files", type=Path, nargs="+", metavar="TICKET", help="a ticket")
-    parser.add_argument("--engine", choices=["torch", "ctranslate2"], default="torch", help="who translates (torch)")
+    said = "who translates: torch is fairseq, auto is ctranslate2 where it is installed, else torch (auto)"
+    parser.add_argument("--engine", choices=["auto", "torch", "ctranslate2"], default="auto", help=said)
     add_quantization(parser)
     add_search(parser)
     for name, default in (("a", 0.0), ("b", 200)):
@@ -46,7 +47,7 @@ def add_quantization(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    if args.quantization and args.engine != "ctranslate2":
+    if args.quantization and args.engine == "torch":
         raise UserError("--quantization needs --engine ctranslate2")
     try:
         decoding = Decoding(args.beam, args.lenpen, args.max_len_a, args.max_len_b, args.max_tokens)
@@ -88,7 +89,7 @@ def _chunks() -> Iterator[list[str]]:
 
 def _decoded(number: int, line: bytes) -> str:
     try:
-        return line.decode("utf-8").rstrip("\r\n")
+        return line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
         raise UserError(f"standard input: line {number} is not UTF-8: convert it, for example with iconv") from None
 

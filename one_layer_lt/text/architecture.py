@@ -60,30 +60,30 @@ def checked(ticket: Ticket) -> dict[str, Any]:
     settings = dict(ticket.architecture)
     expected = {"kind", "activation_fn", "source", "target", "text", *_NUMBERS, *_FLAGS}
     if set(settings) != expected:
-        raise TicketError(f"its architecture must have just {', '.join(sorted(expected))}")
+        raise TicketError(f"the ticket's architecture must have just {', '.join(sorted(expected))}")
     for name, most in _NUMBERS.items():
         least = 2 if name.endswith("positions") else 1  # a sentence has an end
         if type(settings[name]) is not int or not least <= settings[name] <= most:
             raise TicketError(
-                f"its architecture has {name} {settings[name]!r:.60}, which must be within {least} and {most:,}"
+                f"the ticket's architecture has {name} {settings[name]!r:.60}, which must be within {least} and {most:,}"
             )
     for name in _FLAGS:
         if type(settings[name]) is not bool:
-            raise TicketError(f"its architecture has {name} {settings[name]!r:.60}, which must be true or false")
+            raise TicketError(f"the ticket's architecture has {name} {settings[name]!r:.60}, which must be true or false")
     if settings["activation_fn"] not in _ACTIVATIONS:
-        raise TicketError(f"its architecture has the unknown activation {settings['activation_fn']!r:.60}")
+        raise TicketError(f"the ticket's architecture has the unknown activation {settings['activation_fn']!r:.60}")
     if settings["encoder_layers"] + settings["decoder_layers"] > len(ticket.masks) + len(ticket.dense):
-        raise TicketError("has more layers than tensors")
+        raise TicketError("the ticket has more layers than tensors")
     for name in ("source", "target"):
         if not isinstance(settings[name], str) or not settings[name].translate(_BETWEEN).isalnum():
-            raise TicketError(f"its {name} language is {settings[name]!r:.60}, which is none")
+            raise TicketError(f"the ticket's {name} language is {settings[name]!r:.60}, which is none")
     text = settings["text"]
     if text is not None and not (isinstance(text, Mapping) and text.get("tokenizer") in list(MODELS)):
-        raise TicketError("does not say how its text is split")
+        raise TicketError("the ticket does not say how its text is split: export it again")
     if "dict.source" not in ticket.assets:
-        raise TicketError("lacks its dictionary")
+        raise TicketError("the ticket lacks its dictionary: export it again")
     if reason := _cannot_be_built(settings):
-        raise TicketError(f"its architecture cannot be built ({reason})")
+        raise TicketError(f"the ticket's architecture cannot be built ({reason})")
     return settings
 
 
@@ -95,7 +95,7 @@ def vocabularies(ticket: Ticket) -> tuple[list[str], list[str]]:
     source = _tokens(ticket.assets["dict.source"])
     target = _tokens(ticket.assets["dict.target"]) if "dict.target" in ticket.assets else source
     if ticket.architecture["share_all_embeddings"] and source != target:
-        raise TicketError("shares all embeddings, but has two dictionaries")
+        raise TicketError("the ticket shares all embeddings, but has two dictionaries: export it again")
     return source, target
 
 
@@ -113,7 +113,7 @@ def _tokens(content: bytes) -> list[str]:
             tokens.append(token)
             held.add(token)
     except ValueError as error:
-        raise TicketError(f"its dictionary is damaged ({error})") from None
+        raise TicketError(f"the ticket's dictionary is damaged ({error})") from None
     return tokens
 
 
