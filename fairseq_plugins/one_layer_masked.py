@@ -117,7 +117,7 @@ class OneLayerMaskedModel(TransformerModel):
         """As fairseq's. Raises ``DoesNotBelong`` where other masks, weights, logit scale or data were trained with."""
         if BELONGING not in state_dict:
             logger.warning(
-                "an early version saved the checkpoint, without the data that it was trained on: be sure it is this"
+                "the checkpoint does not say what data it was trained on (an early version saved it): see to that"
             )
             state_dict = {**state_dict, BELONGING: self.trained_on}
         try:

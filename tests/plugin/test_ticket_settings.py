@@ -28,7 +28,7 @@ SETTINGS: list[tuple[dict[str, Any], str]] = [
     ),
     *(({"activation_fn": value}, "has the unknown activation") for value in ("exec", None, ["relu"], {})),
     *(
-        ({"source": value}, "its source language is .*, which is none")
+        ({"source": value}, "the ticket's source language is .*, which is none")
         for value in ("", "../x", "a/b", "--", None, 7, "a b")
     ),
     *(
@@ -68,9 +68,9 @@ class TestSettings:
             ({"decoder_layers": 3}, r"lacks decoder\.layers\.2\..*, which the model has"),
             (
                 {"encoder_ffn_embed_dim": 31},
-                r"encoder\.layers\.0\.fc1\.weight has shape \[32, 16\], the model's \[31, 16\]",
+                r"encoder\.layers\.0\.fc1\.weight has shape \[32, 16\] in the ticket, and \[31, 16\]",
             ),
-            ({"encoder_embed_dim": 32}, r"has shape \[\d+, 16\], the model's \[\d+, 32\]"),
+            ({"encoder_embed_dim": 32}, r"has shape \[\d+, 16\] in the ticket, and \[\d+, 32\]"),
             ({"encoder_learned_pos": True}, r"lacks encoder\.embed_positions\.weight, which the model has"),
         ],
     )
