@@ -65,11 +65,14 @@ def checked(ticket: Ticket) -> dict[str, Any]:
         least = 2 if name.endswith("positions") else 1  # a sentence has an end
         if type(settings[name]) is not int or not least <= settings[name] <= most:
             raise TicketError(
-                f"the ticket's architecture has {name} {settings[name]!r:.60}, which must be within {least} and {most:,}"
+                f"the ticket's architecture has {name} {settings[name]!r:.60}, which must be within {least} and "
+                f"{most:,}"
             )
     for name in _FLAGS:
         if type(settings[name]) is not bool:
-            raise TicketError(f"the ticket's architecture has {name} {settings[name]!r:.60}, which must be true or false")
+            raise TicketError(
+                f"the ticket's architecture has {name} {settings[name]!r:.60}, which must be true or false"
+            )
     if settings["activation_fn"] not in _ACTIVATIONS:
         raise TicketError(f"the ticket's architecture has the unknown activation {settings['activation_fn']!r:.60}")
     if settings["encoder_layers"] + settings["decoder_layers"] > len(ticket.masks) + len(ticket.dense):

@@ -63,8 +63,8 @@ def test_export_writes_the_ticket(run: Run, checkpoint: Path, data: Path, file: 
 @pytest.mark.parametrize(
     ("settings", "subwords", "complaint"),
     [
-        ({"source": "d@e"}, None, "its source language is 'd@e', which is none"),
-        ({}, b"alpha 7\nbravo 5\n", "its subword model is damaged"),
+        ({"source": "d@e"}, None, "the ticket's source language is 'd@e', which is none"),
+        ({}, b"alpha 7\nbravo 5\n", "the ticket's subword model is damaged"),
     ],
 )
 def test_export_opens_the_ticket_before_it_gets_its_name(

@@ -199,7 +199,7 @@ def test_dictionaries_are_read_as_fairseq_reads_them(content: bytes, tmp_path: P
     try:
         expected = Dictionary.load(str(tmp_path / "dict.txt")).symbols
     except Exception:  # fairseq raises just that where the text is not UTF-8
-        with pytest.raises(TicketError, match="its dictionary is damaged"):
+        with pytest.raises(TicketError, match="the ticket's dictionary is damaged"):
             vocabularies(changed)
         return
     assert vocabularies(changed) == (expected, expected)
