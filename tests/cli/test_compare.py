@@ -34,7 +34,7 @@ def data_folder(name: str, references: Sequence[str] = REFERENCES, split: str = 
     (folder / "raw").mkdir(parents=True, exist_ok=True)
     for language in ("de", "en"):
         (folder / "raw" / f"{split}.{language}").write_text("".join(line + "\n" for line in references))
-    Manifest(settings(), "", {"train": 2, "valid": 0, "test": 2}, {}, {}).write(folder)
+    Manifest(settings(), "", {"train": 2, "valid": 0, "test": 2, split: len(references)}, {}, {}).write(folder)
     return folder
 
 
