@@ -1,0 +1,64 @@
+"""Tickets as one web page that translates: nothing but the page is needed, and no request leaves it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..ticket import Ticket, TicketError
+from ..ticket.encoding import to_bytes
+
+HERE = Path(__file__).parent
+# Each after those that it imports.
+MODULES = ("sha256", "random", "container", "masks", "matrix", "subwords", "text", "model", "beam", "translator", "worker")
+
+
+def page(tickets: Mapping[str, Ticket]) -> str:
+    """The page of one ticket or of several, by their names. Raises ``TicketError`` for one that no page can run."""
+    blocks = "\n".join(_block(name, ticket) for name, ticket in tickets.items())
+    style = _bare(_read("page.css"))
+    script = f'"use strict";\nfunction runtime() {{\n{_bare(runtime())}serve(self);\n}}\n{_bare(_read("page.js"))}'
+    policy = (
+        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; worker-src blob:; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    first = next(iter(tickets.values())).architecture
+    title = html.escape(f"{first['source']} → {first['target']}")
+    parts = {"policy": policy, "style": style, "script": script, "title": title, "tickets": blocks}
+    return re.sub(r"{{(\w+)}}", lambda found: parts[found[1]], _read("page.html"))
+
+
+def runtime() -> str:
+    """The modules that run in the worker as one script, without their imports and exports."""
+    source = "".join(_read(f"{name}.js") for name in MODULES)
+    return re.sub(r"^export |^import .*\n", "", source, flags=re.MULTILINE)
+
+
+def _bare(source: str) -> str:
+    """JavaScript or CSS without the lines that are comments, and without indents: a third of it."""
+    return re.sub(r"^ *//.*\n|^ */\*[\s\S]*?\*/\n|^ +", "", source, flags=re.MULTILINE)
+
+
+def _block(name: str, ticket: Ticket) -> str:
+    """A ticket in the page: a block of data, which no browser runs."""
+    about = ticket.architecture
+    if about.get("kind") != "fairseq_transformer":
+        raise TicketError(f"{name}: a page translates, and this ticket is of no translator")
+    if not about["text"] or about["text"]["tokenizer"] != "sentencepiece" or "subwords" not in ticket.assets:
+        raise TicketError(f"{name}: a page splits text by sentencepiece alone: run it with one-layer-lt translate")
+    data = {"name": name, "source": about["source"], "target": about["target"]}
+    attributes = "".join(f' data-{key}="{html.escape(value)}"' for key, value in data.items())
+    content = base64.b64encode(to_bytes(ticket)).decode()
+    return f'<script type="application/octet-stream"{attributes}>{content}</script>'
+
+
+def _hash(content: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+
+
+def _read(name: str) -> str:
+    return (HERE / name).read_text("utf-8")

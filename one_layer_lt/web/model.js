@@ -1,0 +1,272 @@
+// fairseq's Transformer, one sentence at a time: numbers in, logits of the next subword out.
+//
+// Rows of numbers are Float32Arrays of shape (n, width), one row after the other.
+
+import { matrixOf } from "./matrix.js";
+import { PAD } from "./text.js";
+
+const ACTIVATIONS = {
+  relu: (x) => (x > 0 ? x : 0),
+  gelu: (x) => 0.5 * x * (1 + errorFunction(x / Math.SQRT2)),
+  gelu_accurate: tanhGelu,
+  gelu_fast: tanhGelu,
+  tanh: Math.tanh,
+  linear: (x) => x,
+};
+
+/** {encode(numbers), start(source), vocabulary} of a ticket's architecture and weights (as `weightsOf` gives them). */
+export function transformer(about, weights) {
+  const parts = makers(about, weights);
+  const encoder = stack("encoder", about, parts);
+  const decoder = stack("decoder", about, parts);
+  return {
+    vocabulary: decoder.vocabulary,
+
+    /** What the decoder attends to: {count, layers: [{keys, values}]}. */
+    encode(numbers) {
+      const count = numbers.length;
+      let x = new Float32Array(count * encoder.width);
+      numbers.forEach((number, i) => encoder.embed(number, i, x, i));
+      x = encoder.ready(x, count);
+      for (const layer of encoder.layers) {
+        x = layer.block("self_attn", x, (y) => {
+          const keys = layer.keys(y, count), values = layer.values(y, count);
+          const queries = layer.queries(y, count), out = new Float32Array(queries.length);
+          for (let i = 0; i < count; i++) encoder.look(queries, i, keys, values, count, null, out);
+          return layer.out(out, count);
+        });
+        x = layer.feed(x, count);
+      }
+      x = encoder.final(x);
+      return { count, layers: decoder.layers.map(({ cross }) => ({ keys: cross.keys(x, count), values: cross.values(x, count) })) };
+    },
+
+    /**
+     * The decoder on a sentence. `step(numbers, paths)` takes the last subword of each hypothesis, and the rows of the
+     * subwords before it; it gives {logits, seen, first}: rows of logits, rows of what the last layer looks at in
+     * the source, and the row that the first hypothesis has from now on, the others following.
+     */
+    start(source) {
+      const caches = decoder.layers.map(() => ({ keys: rows(decoder.width), values: rows(decoder.width) }));
+      return {
+        step(numbers, paths) {
+          const n = numbers.length;
+          let x = new Float32Array(n * decoder.width), first = 0;
+          const seen = new Float32Array(n * source.count);
+          numbers.forEach((number, i) => decoder.embed(number, paths[i].length, x, i));
+          x = decoder.ready(x, n);
+          decoder.layers.forEach((layer, depth) => {
+            x = layer.block("self_attn", x, (y) => {
+              const { keys, values } = caches[depth];
+              first = keys.add(layer.keys(y, n));
+              values.add(layer.values(y, n));
+              const queries = layer.queries(y, n), out = new Float32Array(queries.length);
+              for (let i = 0; i < n; i++) {
+                const path = [...paths[i], first + i];
+                decoder.look(queries, i, keys.all(), values.all(), path.length, path, out);
+              }
+              return layer.out(out, n);
+            });
+            x = layer.block("encoder_attn", x, (y) => {
+              const { keys, values } = source.layers[depth];
+              const queries = layer.cross.queries(y, n), out = new Float32Array(queries.length);
+              const last = depth === decoder.layers.length - 1 ? seen : null;
+              for (let i = 0; i < n; i++) decoder.look(queries, i, keys, values, source.count, null, out, last);
+              return layer.cross.out(out, n);
+            });
+            x = layer.feed(x, n);
+          });
+          return { logits: decoder.logits(decoder.final(x), n), seen, first };
+        },
+      };
+    },
+  };
+}
+
+/** What makes the parts of the model from tensors, by their names. */
+function makers(about, weights) {
+  const made = new Map();
+  const first = (name) => {
+    if (name === "decoder.output_projection" && about.share_decoder_input_output_embed) return first("decoder.embed_tokens");
+    return name === "decoder.embed_tokens" && about.share_all_embeddings ? "encoder.embed_tokens" : name;
+  };
+  const tensor = (name) => weights.get(name) ?? weights.get(`${name}.weight`);
+  const matrix = (name) => {
+    name = first(name);
+    if (!made.has(name)) {
+      if (!tensor(name)) throw new Error(`lacks ${name}, which the model has`);
+      made.set(name, matrixOf(tensor(name)));
+    }
+    return made.get(name);
+  };
+  const linear = (name) => {
+    const w = matrix(name), bias = tensor(`${name}.bias`)?.values;
+    return (x, n) => {
+      const y = new Float32Array(n * w.outs);
+      w.times(x, n, y);
+      if (bias) for (let i = 0; i < y.length; i++) y[i] += bias[i % w.outs];
+      return y;
+    };
+  };
+  const norm = (name, width) => {
+    const scale = weights.get(`${name}.weight`)?.values, shift = weights.get(`${name}.bias`)?.values;
+    return (x) => normalised(x, width, scale, shift);
+  };
+  return { matrix, linear, norm };
+}
+
+function stack(side, about, { matrix, linear, norm }) {
+  const width = about[`${side}_embed_dim`], before = about[`${side}_normalize_before`];
+  const activation = ACTIVATIONS[about.activation_fn];
+  if (!activation) throw new Error(`the activation ${about.activation_fn} is unknown to this page`);
+  const projections = (name) => ({
+    queries: linear(`${name}.q_proj`), keys: linear(`${name}.k_proj`), values: linear(`${name}.v_proj`), out: linear(`${name}.out_proj`),
+  });
+  const layers = Array.from({ length: about[`${side}_layers`] }, (_, i) => {
+    const name = `${side}.layers.${i}`;
+    const norms = {
+      self_attn: norm(`${name}.self_attn_layer_norm`, width),
+      encoder_attn: norm(`${name}.encoder_attn_layer_norm`, width),
+      feed: norm(`${name}.final_layer_norm`, width),
+    };
+    /** `inner` with its residual, and its norm before or after. */
+    const block = (which, x, inner) => {
+      const y = inner(before ? norms[which](x) : x);
+      for (let k = 0; k < y.length; k++) y[k] += x[k];
+      return before ? y : norms[which](y);
+    };
+    const up = linear(`${name}.fc1`), down = linear(`${name}.fc2`);
+    const feed = (x, n) => block("feed", x, (y) => {
+      const inner = up(y, n);
+      for (let k = 0; k < inner.length; k++) inner[k] = activation(inner[k]);
+      return down(inner, n);
+    });
+    return { block, feed, ...projections(`${name}.self_attn`), cross: side === "decoder" ? projections(`${name}.encoder_attn`) : null };
+  });
+  const tokens = matrix(`${side}.embed_tokens`);
+  const into = tokens.ins === width ? (x) => x : linear(`${side}.project_in_dim`);
+  const position = positions(side, about, matrix, width);
+  const first = about.layernorm_embedding ? norm(`${side}.layernorm_embedding`, width) : (x) => x;
+  const last = before && !(side === "decoder" && about.no_decoder_final_norm);
+  const scale = about.no_scale_embedding ? 1 : Math.fround(Math.sqrt(width));
+  const found = {
+    width,
+    look: attention(width, about[`${side}_attention_heads`]),
+    layers,
+    /** The embedding of a subword at a place of the sentence, written as a row of x. */
+    embed(number, place, x, row) {
+      const own = new Float32Array(tokens.ins);
+      tokens.row(number, own, 0);
+      for (let k = 0; k < own.length; k++) own[k] *= scale;
+      const wide = into(own, 1);
+      const where = position(place);
+      for (let k = 0; k < width; k++) x[row * width + k] = where ? wide[k] + where[k] : wide[k];
+    },
+    ready: first,
+    final: last ? norm(`${side}.layer_norm`, width) : (x) => x,
+  };
+  if (side === "encoder") return found;
+  const out = width === about.decoder_output_dim ? (x) => x : linear("decoder.project_out_dim");
+  const project = linear("decoder.output_projection");
+  return { ...found, vocabulary: matrix("decoder.output_projection").outs, logits: (x, n) => project(out(x, n), n) };
+}
+
+/** The function from a place in a sentence to the vector that is added there: learnt, of sines, or none. */
+function positions(side, about, matrix, width) {
+  if (about.no_token_positional_embeddings) return () => null;
+  const made = [];
+  const learnt = about[`${side}_learned_pos`] ? matrix(`${side}.embed_positions`) : null;
+  const half = width >> 1, step = -Math.fround(Math.log(10000) / (half - 1));
+  return (place) => {
+    if (!made[place]) {
+      const vector = (made[place] = new Float32Array(width)), at = place + PAD + 1; // as padding has a place, too
+      if (learnt) learnt.row(at, vector, 0);
+      else {
+        for (let k = 0; k < half; k++) {
+          const angle = Math.fround(at * Math.fround(Math.exp(Math.fround(k * step))));
+          vector[k] = Math.sin(angle);
+          vector[half + k] = Math.cos(angle);
+        }
+      }
+    }
+    return made[place];
+  };
+}
+
+/** Rows that grow: `add` gives the number of the first one added. */
+function rows(width) {
+  let held = new Float32Array(64 * width), count = 0;
+  return {
+    add(more) {
+      const at = count * width;
+      if (at + more.length > held.length) {
+        const wider = new Float32Array(2 * (at + more.length));
+        wider.set(held);
+        held = wider;
+      }
+      held.set(more, at);
+      count += more.length / width;
+      return at / width;
+    },
+    all: () => held,
+  };
+}
+
+/**
+ * Attention of so many heads. Row `i` of the queries looks at `count` keys, those at the rows of `path` or the first
+ * ones, and its row of `out` gets the values; its row of `seen` what is looked at, the mean over the heads.
+ */
+function attention(width, heads) {
+  const size = width / heads, factor = 1 / Math.sqrt(size);
+  let weights = new Float64Array(64);
+  return (queries, i, keys, values, count, path, out, seen = null) => {
+    if (weights.length < count) weights = new Float64Array(2 * count);
+    for (let from = i * width; from < (i + 1) * width; from += size) {
+      const column = from - i * width;
+      let most = -Infinity, total = 0;
+      for (let row = 0; row < count; row++) {
+        const at = (path ? path[row] : row) * width + column;
+        let sum = 0;
+        for (let k = 0; k < size; k++) sum += queries[from + k] * keys[at + k];
+        weights[row] = sum * factor;
+        if (weights[row] > most) most = weights[row];
+      }
+      for (let row = 0; row < count; row++) total += weights[row] = Math.exp(weights[row] - most);
+      for (let row = 0; row < count; row++) {
+        const weight = weights[row] / total, at = (path ? path[row] : row) * width + column;
+        for (let k = 0; k < size; k++) out[from + k] += weight * values[at + k];
+        if (seen) seen[i * count + row] += weight / heads;
+      }
+    }
+  };
+}
+
+/** Layer norm of each row, with fairseq's epsilon. */
+function normalised(x, width, scale, shift) {
+  const y = new Float32Array(x.length);
+  for (let at = 0; at < x.length; at += width) {
+    let mean = 0, variance = 0;
+    for (let k = 0; k < width; k++) mean += x[at + k];
+    mean /= width;
+    for (let k = 0; k < width; k++) variance += (x[at + k] - mean) ** 2;
+    const factor = 1 / Math.sqrt(variance / width + 1e-5);
+    for (let k = 0; k < width; k++) {
+      const value = (x[at + k] - mean) * factor;
+      y[at + k] = value * (scale ? scale[k] : 1) + (shift ? shift[k] : 0);
+    }
+  }
+  return y;
+}
+
+function tanhGelu(x) {
+  return 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
+}
+
+/** erf, to float32's precision, by a series without cancellation. */
+function errorFunction(x) {
+  const size = Math.abs(x);
+  if (size > 4) return Math.sign(x);
+  let sum = size, term = size; // erf x = 2 / sqrt(pi) exp(-x^2) sum of x (2 x^2)^n / (1 * 3 * ... (2 n + 1))
+  for (let n = 1; term > 1e-12 * sum; n++) sum += term *= (2 * size * size) / (2 * n + 1);
+  return Math.sign(x) * (2 / Math.sqrt(Math.PI)) * Math.exp(-size * size) * sum;
+}
