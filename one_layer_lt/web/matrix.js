@@ -1,4 +1,4 @@
-// Products of a matrix with rows of numbers: y = x W^T, where W has shape (outs, ins).
+// Products of rows of numbers with matrices: y = x W^T, where W has shape (outs, ins).
 //
 // A tensor of values -c, 0 and c, which is what signs and 0/1 masks over constants give, is kept as one bit a weight (two
 // where there are zeros), and multiplied by sums that are looked up: of each 8 inputs all 256 sums are made once, and
@@ -6,10 +6,22 @@
 
 const LEAST_OUTS = 64; // rows that make the sums worth their while
 
-/** A matrix of {shape: [outs, ins], values}: `row(i, out, at)` copies a row, `times(x, n, y)` fills y, shape (n, outs). */
+/** A matrix of {shape: [outs, ins], values}. Its `row(i)` is a copy of a row. */
 export function matrixOf({ shape: [outs, ins], values }) {
   const size = outs >= LEAST_OUTS && ins % 8 === 0 ? onlySize(values) : null;
-  return size === null ? dense(outs, ins, values) : packed(outs, ins, values, size);
+  return { outs, ins, ...(size === null ? dense(outs, ins, values) : packed(ins, values, size)) };
+}
+
+/** Of each of the matrices, which have as many `ins`, its product with `n` rows of x: shape (n, outs). */
+export function products(matrices, x, n) {
+  const results = matrices.map(({ outs }) => new Float32Array(n * outs));
+  const { ins } = matrices[0];
+  matrices.forEach(({ fill }, i) => fill?.(results[i], x, n));
+  for (let r = 0; r < n && matrices.some(({ addRow }) => addRow); r++) {
+    makeSums(x, r * ins, ins >> 3);
+    matrices.forEach(({ addRow, outs }, i) => addRow?.(results[i], r * outs, outs));
+  }
+  return results;
 }
 
 /** What all values but zeros are in size, or null. */
@@ -25,9 +37,8 @@ function onlySize(values) {
 }
 
 function dense(outs, ins, w) {
-  const row = (i, out, at) => out.set(w.subarray(i * ins, (i + 1) * ins), at);
   const x = new Float64Array(5 * ins); // five rows at a time, in the type that sums are in
-  const times = (rows, n, y) => {
+  const fill = (y, rows, n) => {
     for (let r = 0; r < n; r += 5) {
       const here = Math.min(5, n - r);
       x.fill(0).set(rows.subarray(r * ins, (r + here) * ins));
@@ -46,48 +57,43 @@ function dense(outs, ins, w) {
       }
     }
   };
-  return { outs, ins, row, times };
+  return { row: (i) => w.slice(i * ins, (i + 1) * ins), fill };
 }
 
-function packed(outs, ins, values, size) {
+function packed(ins, values, size) {
   // With zeros W = c/2 (P + Q), where P has 1 for them, and Q -1; without, P alone.
-  const planes = [bitsOf(values, (value) => value >= 0)];
-  if (values.includes(0)) planes.push(bitsOf(values, (value) => value > 0));
-  const factor = size / planes.length, groups = ins / 8;
-  const row = (i, out, at) => {
-    for (let k = 0; k < ins; k++) {
-      let sum = 0;
-      for (const bits of planes) sum += bits[i * groups + (k >> 3)] & (1 << (k & 7)) ? factor : -factor;
-      out[at + k] = sum;
-    }
+  const planes = values.includes(0) ? [bitsOf(values, true), bitsOf(values, false)] : [bitsOf(values, false)];
+  const factor = size / planes.length, groups = ins >> 3;
+  const value = (bits, at) => (bits[at >> 3] & (1 << (at & 7)) ? factor : -factor);
+  return {
+    row: (i) => Float32Array.from({ length: ins }, (_, k) => planes.reduce((sum, bits) => sum + value(bits, i * ins + k), 0)),
+    addRow: (y, to, outs) => planes.forEach((bits) => addLookedUp(bits, groups, factor, y, to, outs)),
   };
-  const times = (x, n, y) => {
-    y.fill(0, 0, n * outs);
-    for (let r = 0; r < n; r++) {
-      makeSums(x, r * ins, groups);
-      for (const bits of planes) addLookedUp(bits, groups, factor, y, r * outs, outs);
-    }
-  };
-  return { outs, ins, row, times };
 }
 
-function bitsOf(values, isOne) {
-  const bits = new Uint8Array(values.length / 8);
-  for (let i = 0; i < values.length; i++) if (isOne(values[i])) bits[i >> 3] |= 1 << (i & 7);
+function bitsOf(values, zeros) {
+  const bits = new Uint8Array(values.length >> 3);
+  for (let i = 0; i < values.length; i++) {
+    if (values[i] > 0 || (zeros && values[i] === 0)) bits[i >> 3] |= 1 << (i & 7);
+  }
   return bits;
 }
 
-let sums = new Float64Array(0); // of each group the sums of its 8 inputs, each with the sign that a bit of the index says
+let sums = new Float64Array(0); // of each 8 inputs their 256 sums, the bits of an index being the signs: 1 for plus
 
 function makeSums(x, at, groups) {
   if (sums.length < groups << 8) sums = new Float64Array(groups << 8);
   const table = sums;
-  for (let g = 0; g < groups; g++, at += 8) {
-    const base = g << 8;
-    table[base] = -(x[at] + x[at + 1] + x[at + 2] + x[at + 3] + x[at + 4] + x[at + 5] + x[at + 6] + x[at + 7]);
-    for (let i = 0; i < 8; i++) {
-      const twice = 2 * x[at + i], half = base + (1 << i);
-      for (let from = base, to = half; from < half; from++, to++) table[to] = table[from] + twice;
+  for (let to = 0; to < groups << 8; at += 8) {
+    const p = x[at] + x[at + 1], m = x[at] - x[at + 1], q = x[at + 2] + x[at + 3], n = x[at + 2] - x[at + 3];
+    const a = -p - q, b = m - q, c = -m - q, d = p - q, e = n - p, f = m + n, g = n - m, h = p + n; // of four, the last minus
+    for (let bits = 0; bits < 16; bits++, to += 16) {
+      const s = (bits & 1 ? x[at + 4] : -x[at + 4]) + (bits & 2 ? x[at + 5] : -x[at + 5])
+        + (bits & 4 ? x[at + 6] : -x[at + 6]) + (bits & 8 ? x[at + 7] : -x[at + 7]);
+      table[to] = s + a; table[to + 1] = s + b; table[to + 2] = s + c; table[to + 3] = s + d;
+      table[to + 4] = s + e; table[to + 5] = s + f; table[to + 6] = s + g; table[to + 7] = s + h;
+      table[to + 8] = s - h; table[to + 9] = s - g; table[to + 10] = s - f; table[to + 11] = s - e;
+      table[to + 12] = s - d; table[to + 13] = s - c; table[to + 14] = s - b; table[to + 15] = s - a;
     }
   }
 }

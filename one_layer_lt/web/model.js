@@ -2,7 +2,7 @@
 //
 // Rows of numbers are Float32Arrays of shape (n, width), one row after the other.
 
-import { matrixOf } from "./matrix.js";
+import { matrixOf, products } from "./matrix.js";
 import { PAD } from "./text.js";
 
 const ACTIVATIONS = {
@@ -22,7 +22,7 @@ export function transformer(about, weights) {
   return {
     vocabulary: decoder.vocabulary,
 
-    /** What the decoder attends to: {count, layers: [{keys, values}]}. */
+    /** What the decoder attends to: {count, layers: [[keys, values]]}. */
     encode(numbers) {
       const count = numbers.length;
       let x = new Float32Array(count * encoder.width);
@@ -30,15 +30,14 @@ export function transformer(about, weights) {
       x = encoder.ready(x, count);
       for (const layer of encoder.layers) {
         x = layer.block("self_attn", x, (y) => {
-          const keys = layer.keys(y, count), values = layer.values(y, count);
-          const queries = layer.queries(y, count), out = new Float32Array(queries.length);
+          const [queries, keys, values] = layer.own(y, count), out = new Float32Array(queries.length);
           for (let i = 0; i < count; i++) encoder.look(queries, i, keys, values, count, null, out);
-          return layer.out(out, count);
+          return layer.out(out, count)[0];
         });
         x = layer.feed(x, count);
       }
       x = encoder.final(x);
-      return { count, layers: decoder.layers.map(({ cross }) => ({ keys: cross.keys(x, count), values: cross.values(x, count) })) };
+      return { count, layers: decoder.layers.map((layer) => layer.source(x, count)) };
     },
 
     /**
@@ -58,21 +57,21 @@ export function transformer(about, weights) {
           decoder.layers.forEach((layer, depth) => {
             x = layer.block("self_attn", x, (y) => {
               const { keys, values } = caches[depth];
-              first = keys.add(layer.keys(y, n));
-              values.add(layer.values(y, n));
-              const queries = layer.queries(y, n), out = new Float32Array(queries.length);
+              const [queries, newKeys, newValues] = layer.own(y, n), out = new Float32Array(queries.length);
+              first = keys.add(newKeys);
+              values.add(newValues);
               for (let i = 0; i < n; i++) {
                 const path = [...paths[i], first + i];
                 decoder.look(queries, i, keys.all(), values.all(), path.length, path, out);
               }
-              return layer.out(out, n);
+              return layer.out(out, n)[0];
             });
             x = layer.block("encoder_attn", x, (y) => {
-              const { keys, values } = source.layers[depth];
-              const queries = layer.cross.queries(y, n), out = new Float32Array(queries.length);
+              const [keys, values] = source.layers[depth];
+              const [queries] = layer.cross(y, n), out = new Float32Array(queries.length);
               const last = depth === decoder.layers.length - 1 ? seen : null;
               for (let i = 0; i < n; i++) decoder.look(queries, i, keys, values, source.count, null, out, last);
-              return layer.cross.out(out, n);
+              return layer.crossOut(out, n)[0];
             });
             x = layer.feed(x, n);
           });
@@ -99,14 +98,14 @@ function makers(about, weights) {
     }
     return made.get(name);
   };
-  const linear = (name) => {
-    const w = matrix(name), bias = tensor(`${name}.bias`)?.values;
-    return (x, n) => {
-      const y = new Float32Array(n * w.outs);
-      w.times(x, n, y);
-      if (bias) for (let i = 0; i < y.length; i++) y[i] += bias[i % w.outs];
+  /** The function from n rows to what the layers of these names make of them. */
+  const linear = (...names) => {
+    const matrices = names.map(matrix), biases = names.map((name) => tensor(`${name}.bias`)?.values);
+    return (x, n) => products(matrices, x, n).map((y, which) => {
+      const bias = biases[which];
+      if (bias) for (let i = 0; i < y.length; i++) y[i] += bias[i % bias.length];
       return y;
-    };
+    });
   };
   const norm = (name, width) => {
     const scale = weights.get(`${name}.weight`)?.values, shift = weights.get(`${name}.bias`)?.values;
@@ -119,9 +118,6 @@ function stack(side, about, { matrix, linear, norm }) {
   const width = about[`${side}_embed_dim`], before = about[`${side}_normalize_before`];
   const activation = ACTIVATIONS[about.activation_fn];
   if (!activation) throw new Error(`the activation ${about.activation_fn} is unknown to this page`);
-  const projections = (name) => ({
-    queries: linear(`${name}.q_proj`), keys: linear(`${name}.k_proj`), values: linear(`${name}.v_proj`), out: linear(`${name}.out_proj`),
-  });
   const layers = Array.from({ length: about[`${side}_layers`] }, (_, i) => {
     const name = `${side}.layers.${i}`;
     const norms = {
@@ -137,14 +133,23 @@ function stack(side, about, { matrix, linear, norm }) {
     };
     const up = linear(`${name}.fc1`), down = linear(`${name}.fc2`);
     const feed = (x, n) => block("feed", x, (y) => {
-      const inner = up(y, n);
+      const [inner] = up(y, n);
       for (let k = 0; k < inner.length; k++) inner[k] = activation(inner[k]);
-      return down(inner, n);
+      return down(inner, n)[0];
     });
-    return { block, feed, ...projections(`${name}.self_attn`), cross: side === "decoder" ? projections(`${name}.encoder_attn`) : null };
+    const own = ["q_proj", "k_proj", "v_proj"].map((part) => `${name}.self_attn.${part}`);
+    const layer = { block, feed, own: linear(...own), out: linear(`${name}.self_attn.out_proj`) };
+    if (side === "encoder") return layer;
+    const cross = `${name}.encoder_attn`;
+    return {
+      ...layer,
+      cross: linear(`${cross}.q_proj`),
+      source: linear(`${cross}.k_proj`, `${cross}.v_proj`),
+      crossOut: linear(`${cross}.out_proj`),
+    };
   });
   const tokens = matrix(`${side}.embed_tokens`);
-  const into = tokens.ins === width ? (x) => x : linear(`${side}.project_in_dim`);
+  const into = tokens.ins === width ? (x) => [x] : linear(`${side}.project_in_dim`);
   const position = positions(side, about, matrix, width);
   const first = about.layernorm_embedding ? norm(`${side}.layernorm_embedding`, width) : (x) => x;
   const last = before && !(side === "decoder" && about.no_decoder_final_norm);
@@ -155,20 +160,16 @@ function stack(side, about, { matrix, linear, norm }) {
     layers,
     /** The embedding of a subword at a place of the sentence, written as a row of x. */
     embed(number, place, x, row) {
-      const own = new Float32Array(tokens.ins);
-      tokens.row(number, own, 0);
-      for (let k = 0; k < own.length; k++) own[k] *= scale;
-      const wide = into(own, 1);
-      const where = position(place);
+      const [wide] = into(tokens.row(number).map((value) => value * scale), 1), where = position(place);
       for (let k = 0; k < width; k++) x[row * width + k] = where ? wide[k] + where[k] : wide[k];
     },
     ready: first,
     final: last ? norm(`${side}.layer_norm`, width) : (x) => x,
   };
   if (side === "encoder") return found;
-  const out = width === about.decoder_output_dim ? (x) => x : linear("decoder.project_out_dim");
+  const out = width === about.decoder_output_dim ? (x) => [x] : linear("decoder.project_out_dim");
   const project = linear("decoder.output_projection");
-  return { ...found, vocabulary: matrix("decoder.output_projection").outs, logits: (x, n) => project(out(x, n), n) };
+  return { ...found, vocabulary: matrix("decoder.output_projection").outs, logits: (x, n) => project(out(x, n)[0], n)[0] };
 }
 
 /** The function from a place in a sentence to the vector that is added there: learnt, of sines, or none. */
@@ -179,14 +180,12 @@ function positions(side, about, matrix, width) {
   const half = width >> 1, step = -Math.fround(Math.log(10000) / (half - 1));
   return (place) => {
     if (!made[place]) {
-      const vector = (made[place] = new Float32Array(width)), at = place + PAD + 1; // as padding has a place, too
-      if (learnt) learnt.row(at, vector, 0);
-      else {
-        for (let k = 0; k < half; k++) {
-          const angle = Math.fround(at * Math.fround(Math.exp(Math.fround(k * step))));
-          vector[k] = Math.sin(angle);
-          vector[half + k] = Math.cos(angle);
-        }
+      const at = place + PAD + 1; // as padding has a place, too
+      made[place] = learnt ? learnt.row(at) : new Float32Array(width);
+      for (let k = 0; k < half && !learnt; k++) {
+        const angle = Math.fround(at * Math.fround(Math.exp(Math.fround(k * step))));
+        made[place][k] = Math.sin(angle);
+        made[place][half + k] = Math.cos(angle);
       }
     }
     return made[place];
