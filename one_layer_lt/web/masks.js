@@ -20,6 +20,10 @@ const RULES = {
 export class WeightPool {
   #drawn = new Map();
 
+  get size() {
+    return this.#drawn.size;
+  }
+
   get(spec, redraws) {
     const { digest, ...drawnBy } = spec;
     const key = JSON.stringify([drawnBy, redraws ? digest : ""]);

@@ -2,7 +2,7 @@
 
 import { text } from "./container.js";
 
-const NORMAL = 1, UNKNOWN = 2, CONTROL = 3, USER_DEFINED = 4, UNUSED = 5, BYTE = 6;
+const NORMAL = 1, USER_DEFINED = 4, UNUSED = 5; // types of pieces
 const SPACE = "\u2581";
 const UNKNOWN_PENALTY = 10;
 
@@ -44,7 +44,8 @@ function read(bytes) {
     if (names[field]) for (const [part, content] of fields(value)) if (names[field][part]) model[names[field][part]] = content;
   }
   const scores = pieces.filter((piece) => piece.type === NORMAL).map((piece) => piece.score);
-  const cutInto = pieces.filter((piece) => [NORMAL, USER_DEFINED, UNUSED].includes(piece.type));
+  const types = model.kind === 1 ? [NORMAL, USER_DEFINED] : [NORMAL, USER_DEFINED, UNUSED]; // BPE merges through unused ones
+  const cutInto = pieces.filter((piece) => types.includes(piece.type));
   return {
     ...model,
     map: model.map?.length ? charactersMap(model.map) : null,
@@ -135,7 +136,7 @@ function unigram({ ids, least, most, longest }) {
   const utf8 = new TextEncoder();
   const scores = new Map();
   for (const [piece, { score, type }] of ids) {
-    if (type !== UNUSED) scores.set(piece, type === USER_DEFINED ? utf8.encode(piece).length * most - 0.1 : score);
+    scores.set(piece, type === USER_DEFINED ? utf8.encode(piece).length * most - 0.1 : score);
   }
   const unknown = Math.fround(least - UNKNOWN_PENALTY);
   return (line) => {

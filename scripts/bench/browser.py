@@ -1,0 +1,56 @@
+"""A page in headless Chromium, opened from the disk, with all that it asks for and complains of."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from one_layer_lt.errors import UserError
+from one_layer_lt.optional import need
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
+SECONDS = 600  # that anything may take
+
+
+@dataclass
+class Shown:
+    """An open page: Playwright's ``page``, what it said on its console, and what it asked the network for."""
+
+    page: Any
+    said: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def ready(self) -> None:
+        """Wait until the ticket is unpacked."""
+        self.page.wait_for_selector("#target:not([hidden])", timeout=1000 * SECONDS)
+
+    def translate(self, lines: list[str]) -> list[str]:
+        """Type lines, and read the translations."""
+        self.page.fill("#source", "\n".join(lines))
+        self.page.wait_for_selector("#target[aria-busy=false]:not([hidden])", timeout=1000 * SECONDS)
+        found: list[str] = self.page.eval_on_selector_all("#target > p", "lines => lines.map(line => line.textContent)")
+        return found
+
+
+@contextmanager
+def opened(path: Path, **context: Any) -> Iterator[Shown]:
+    """The page in a file; ``context``: Playwright's options, such as the size and the colour scheme.
+
+    Raises ``UserError`` where there is no Chromium.
+    """
+    if CHROMIUM is None:
+        raise UserError(f"needs a browser, and found none of {', '.join(NAMES)}: apt-get install chromium")
+    with need("playwright.sync_api", "test").sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        shown = Shown(browser.new_context(**context).new_page())
+        shown.page.on("console", lambda message: shown.said.append(message.text))
+        shown.page.on("pageerror", lambda error: shown.said.append(str(error)))
+        shown.page.on("request", lambda request: shown.asked.append(request.url))
+        shown.page.goto(path.resolve().as_uri())
+        yield shown
+        browser.close()
