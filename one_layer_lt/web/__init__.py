@@ -20,7 +20,7 @@ MODULES = ("sha256", "random", "container", "masks", "matrix", "subwords", "text
 def page(tickets: Mapping[str, Ticket]) -> str:
     """The page of one ticket or of several, by their names. Raises ``TicketError`` for one that no page can run."""
     blocks = "\n".join(_block(name, ticket) for name, ticket in tickets.items())
-    style = _bare(_read("page.css"))
+    style = re.sub("([{:;,]) ", r"\1", _bare(_read("page.css")))
     script = f'"use strict";\nfunction runtime() {{\n{_bare(runtime())}serve(self);\n}}\n{_bare(_read("page.js"))}'
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; worker-src blob:; img-src data:; "
@@ -29,7 +29,7 @@ def page(tickets: Mapping[str, Ticket]) -> str:
     first = next(iter(tickets.values())).architecture
     title = html.escape(f"{first['source']} → {first['target']}")
     parts = {"policy": policy, "style": style, "script": script, "title": title, "tickets": blocks}
-    return re.sub(r"{{(\w+)}}", lambda found: parts[found[1]], _read("page.html"))
+    return re.sub(r"{{(\w+)}}", lambda found: parts[found[1]], _bare(_read("page.html")))
 
 
 def runtime() -> str:
@@ -40,7 +40,7 @@ def runtime() -> str:
 
 def _bare(source: str) -> str:
     """JavaScript or CSS without the lines that are comments, and without indents: a third of it."""
-    return re.sub(r"^ *//.*\n|^ */\*[\s\S]*?\*/\n|^ +", "", source, flags=re.MULTILINE)
+    return re.sub(r"^ *//.*\n|^ */\*[\s\S]*?\*/\n|(?<=[;{},(]) +// .*|^ +|^\n", "", source, flags=re.MULTILINE)
 
 
 def _block(name: str, ticket: Ticket) -> str:
@@ -48,8 +48,12 @@ def _block(name: str, ticket: Ticket) -> str:
     about = ticket.architecture
     if about.get("kind") != "fairseq_transformer":
         raise TicketError(f"{name}: a page translates, and this ticket is of no translator")
-    if not about["text"] or about["text"]["tokenizer"] != "sentencepiece" or "subwords" not in ticket.assets:
-        raise TicketError(f"{name}: a page splits text by sentencepiece alone: run it with one-layer-lt translate")
+    if not about["text"] or "subwords" not in ticket.assets:
+        raise TicketError(f"{name}: has no subword model: export it again with --bpe FILE")
+    if about["text"]["tokenizer"] != "sentencepiece":
+        raise TicketError(
+            f"{name}: its text is split by Moses' tokenizer, which no page has: run it with one-layer-lt translate"
+        )
     data = {"name": name, "source": about["source"], "target": about["target"]}
     attributes = "".join(f' data-{key}="{html.escape(value)}"' for key, value in data.items())
     content = base64.b64encode(to_bytes(ticket)).decode()

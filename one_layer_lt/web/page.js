@@ -6,7 +6,9 @@ const tickets = blocks.map((block) => ({ ...block.dataset, pair: pairOf(block.da
 const worker = new Worker(URL.createObjectURL(new Blob([`"use strict";(${runtime})()`], { type: "text/javascript" })));
 const WAIT = 80; // milliseconds without a key, before a translation begins
 
-let asked = 0, timer = 0, shown = []; // shown: of each line its {line, parts, text}
+let asking = { id: 0, lines: [] }; // what the next answers are to
+let shown = []; // of each line its {line, parts, text}
+let timer = 0;
 let current = 0; // the ticket in use
 let pointed = null; // the word of the translation that is looked at
 
@@ -23,10 +25,7 @@ at("menu").hidden = tickets.length < 2;
 choose(0);
 
 at("which").onchange = () => choose(Number(at("which").value));
-at("source").oninput = () => {
-  shade([]);
-  ask(WAIT);
-};
+at("source").oninput = () => ask(WAIT);
 at("clear").onclick = () => {
   at("source").value = "";
   at("source").focus();
@@ -44,7 +43,6 @@ at("target").onblur = () => point(null);
 at("target").onclick = (event) => point(event.target.closest("span")); // a finger does not hover
 at("target").onkeydown = (event) => {
   const words = [...at("target").querySelectorAll("span")];
-  const back = document.dir === "rtl" ? "ArrowRight" : "ArrowLeft";
   const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 1, ArrowUp: -1, Home: -Infinity, End: Infinity };
   if (!(event.key in steps) || words.length === 0) return;
   event.preventDefault();
@@ -70,7 +68,7 @@ function choose(number) {
 /** Have the text translated, once nothing has been typed for a while. */
 function ask(wait) {
   const lines = at("source").value.split(/\r?\n/);
-  at("shade").textContent = `${at("source").value}\n`; // the two fields are of one height
+  shade([]);
   const count = [...at("source").value].length;
   at("counted").textContent = count ? `${count.toLocaleString("en")} ${count === 1 ? "character" : "characters"}` : "";
   at("clear").hidden = count === 0;
@@ -79,15 +77,9 @@ function ask(wait) {
   [...at("target").children].forEach((line, number) => line.classList.toggle("old", shown[number]?.line !== lines[number]));
   clearTimeout(timer);
   const settings = { beam: Number(at("beam").value), penalty: Number(at("penalty").value), longest: 200 };
-  const id = ++asked;
-  timer = setTimeout(() => {
-    worker.postMessage({ ask: id, ticket: current, lines, settings });
-    timer = 0;
-  }, wait);
-  asking = { id, lines };
+  asking = { id: asking.id + 1, lines };
+  timer = setTimeout(() => worker.postMessage({ ask: asking.id, ticket: current, lines, settings }), wait);
 }
-var asking; // what the next answers are to
-
 function heard({ ticket, progress, ready, failed, ask, number, parts, text, done }) {
   if (ticket !== undefined && ticket !== current) return;
   if (failed !== undefined) return fail(`${tickets[ticket].name}.ticket cannot be used: ${failed}`);
@@ -96,7 +88,7 @@ function heard({ ticket, progress, ready, failed, ask, number, parts, text, done
     opening(false);
     describe(ready);
   }
-  if (ask !== asking?.id) return;
+  if (ask !== asking.id) return;
   opening(false);
   if (number !== undefined) show(number, { line: asking.lines[number], parts, text });
   if (done !== undefined) finish(done);
@@ -165,7 +157,7 @@ function wordsOf(pieces) {
 function lookedAt({ pieces, from }, attention, source) {
   const words = wordsOf(source);
   const rows = attention.slice(from, from + pieces.length);
-  const weight = (start, end) => rows.reduce((sum, row) => sum + row.slice(start, end).reduce((a, b) => a + b, 0), 0) / rows.length;
+  const weight = (start, end) => sum(rows.map((row) => sum(row.slice(start, end)))) / rows.length;
   return {
     words: words.map((word) => word.pieces.join("").replaceAll("\u2581", "")),
     weights: words.map((word) => weight(word.from, word.from + word.pieces.length)),
@@ -196,12 +188,12 @@ function point(span) {
 /** Mark words of a line of the source by their weights. Longer lines go in parts: those before have their own words. */
 function shade(weights, number = 0, part = 0) {
   const lines = at("source").value.split("\n");
-  if (weights.length === 0) return void (at("shade").textContent = `${at("source").value}\n`);
-  const before = shown[number].parts.slice(0, part).reduce((sum, { source }) => sum + wordsOf(source).length, 0);
-  const total = shown[number].parts.reduce((sum, { source }) => sum + wordsOf(source).length, 0);
+  at("shade").textContent = `${lines.join("\n")}\n`; // of one height with the text over it
+  if (weights.length === 0) return;
+  const counts = shown[number].parts.map(({ source }) => wordsOf(source).length);
   const pieces = lines[number].split(/(\s+)/);
-  if (pieces.filter((piece) => piece.trim()).length !== total) return; // it was cut into other words
-  let word = -before;
+  if (pieces.filter((piece) => piece.trim()).length !== sum(counts)) return; // it was cut into other words
+  let word = -sum(counts.slice(0, part));
   const marked = pieces.map((piece) => {
     if (!piece.trim()) return piece;
     const mark = document.createElement("mark");
@@ -215,17 +207,16 @@ function shade(weights, number = 0, part = 0) {
 
 function describe({ about, size, kept, pieces, seconds }) {
   const { architecture: a, configs, weights, masks } = about;
-  const every = (values) => [...new Set(values)].join(", ");
-  const count = (spec) => spec.shape.reduce((all, side) => all * side, 1);
-  const masked = masks.reduce((sum, mask) => sum + count(weights[mask.weight]), 0);
-  const norm = (side) => (a[`${side}_normalize_before`] ? "pre-norm" : "post-norm");
+  const every = (values) => [...new Set(values)].join(", "), shown = (number) => number.toLocaleString("en");
+  const drawn = weights.map((spec) => spec.shape.reduce((all, side) => all * side, 1));
+  const masked = sum(masks.map((mask) => drawn[mask.weight]));
   const facts = {
     Rule: every(configs.map((config) => config.rule)),
     "Random weights": `${every(weights.map((spec) => spec.init))}, of seed ${every(weights.map((spec) => spec.seed))}`,
-    Weights: `${masked.toLocaleString("en")} under masks, of which ${(100 * kept).toFixed(1)}% are kept; ${weights.reduce((sum, spec) => sum + count(spec), 0).toLocaleString("en")} are drawn`,
-    Model: `${a.encoder_layers} + ${a.decoder_layers} layers of width ${a.encoder_embed_dim}, ${a.encoder_attention_heads} heads, ${norm("encoder")}`,
-    Subwords: `${pieces.toLocaleString("en")} sentencepieces`,
-    File: `${size.toLocaleString("en")} bytes, against ${(4 * masked).toLocaleString("en")} in float32`,
+    Weights: `${shown(masked)} under masks, of which ${(100 * kept).toFixed(1)}% are kept; ${shown(sum(drawn))} are drawn`,
+    Model: `${a.encoder_layers} + ${a.decoder_layers} layers of width ${a.encoder_embed_dim}, ${a.encoder_attention_heads} heads`,
+    Subwords: `${shown(pieces)} sentencepieces`,
+    File: `${shown(size)} bytes, against ${shown(4 * masked)} in float32`,
     Opened: `in ${seconds.toFixed(2)} s`,
   };
   at("about").replaceChildren(...Object.entries(facts).flatMap(([name, fact]) => {
@@ -234,6 +225,10 @@ function describe({ about, size, kept, pieces, seconds }) {
     said.textContent = fact;
     return [term, said];
   }));
+}
+
+function sum(numbers) {
+  return numbers.reduce((all, number) => all + number, 0);
 }
 
 function language(code) {

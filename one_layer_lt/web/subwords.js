@@ -27,33 +27,24 @@ export function splitter(bytes) {
   };
 }
 
-function read(bytes) {
-  const model = { kind: 1, bytes: false, suffix: false, prefix: true, squeeze: true, escape: true, map: null };
-  const pieces = [];
-  for (const [field, value] of fields(bytes)) {
-    if (field === 1) {
-      const piece = { text: "", score: 0, type: NORMAL };
-      for (const [part, content] of fields(value)) {
-        if (part === 1) piece.text = text(content);
-        if (part === 2) piece.score = content;
-        if (part === 3) piece.type = content;
-      }
-      pieces.push(piece);
-    }
-    const names = { 2: { 3: "kind", 24: "suffix", 35: "bytes" }, 3: { 2: "map", 3: "prefix", 4: "squeeze", 5: "escape" } };
-    if (names[field]) for (const [part, content] of fields(value)) if (names[field][part]) model[names[field][part]] = content;
+function read(content) {
+  const pieces = [], specs = { 2: {}, 3: {} }; // of the trainer, and of the normaliser
+  for (const [field, value] of fields(content)) {
+    const parts = field <= 3 ? Object.fromEntries(fields(value)) : {};
+    if (field === 1) pieces.push({ text: text(parts[1]), score: parts[2] ?? 0, type: parts[3] ?? NORMAL });
+    else specs[field] = parts;
   }
-  const scores = pieces.filter((piece) => piece.type === NORMAL).map((piece) => piece.score);
-  const types = model.kind === 1 ? [NORMAL, USER_DEFINED] : [NORMAL, USER_DEFINED, UNUSED]; // BPE merges through unused ones
+  const { 3: kind = 1, 24: suffix = 0, 35: bytes = 0 } = specs[2];
+  const { 2: map = [], 3: prefix = 1, 4: squeeze = 1, 5: escape = 1 } = specs[3];
+  const types = kind === 1 ? [NORMAL, USER_DEFINED] : [NORMAL, USER_DEFINED, UNUSED]; // BPE merges through unused ones
   const cutInto = pieces.filter((piece) => types.includes(piece.type));
   return {
-    ...model,
-    map: model.map?.length ? charactersMap(model.map) : null,
-    least: Math.min(...scores),
-    most: Math.max(1.1754943508222875e-38, ...scores), // as there: it begins with the least positive float
+    kind, suffix, bytes, prefix, squeeze, escape,
+    map: map.length ? charactersMap(map) : null,
+    scores: pieces.filter((piece) => piece.type === NORMAL).map((piece) => piece.score),
     ids: new Map(cutInto.map((piece) => [piece.text, piece])),
     longest: Math.max(...cutInto.map((piece) => piece.text.length)),
-    own: pieces.filter((piece) => piece.type === USER_DEFINED).map((piece) => piece.text).sort((a, b) => b.length - a.length),
+    own: cutInto.filter((piece) => piece.type === USER_DEFINED).map((piece) => piece.text).sort((a, b) => b.length - a.length),
   };
 }
 
@@ -132,13 +123,12 @@ function charactersMap(bytes) {
 }
 
 // The best path through all pieces that fit, in sentencepiece's order and its float32 sums.
-function unigram({ ids, least, most, longest }) {
-  const utf8 = new TextEncoder();
-  const scores = new Map();
-  for (const [piece, { score, type }] of ids) {
-    scores.set(piece, type === USER_DEFINED ? utf8.encode(piece).length * most - 0.1 : score);
-  }
-  const unknown = Math.fround(least - UNKNOWN_PENALTY);
+function unigram({ ids, scores, longest }) {
+  const unknown = Math.fround(Math.min(...scores) - UNKNOWN_PENALTY);
+  const most = Math.max(1.1754943508222875e-38, ...scores); // as there: it begins with the least positive float
+  const own = new Map([...ids].map(([piece, { score, type }]) => {
+    return [piece, type === USER_DEFINED ? new TextEncoder().encode(piece).length * most - 0.1 : score];
+  }));
   return (line) => {
     const best = new Float32Array(line.length + 1), from = new Int32Array(line.length + 1).fill(-1);
     const offer = (start, end, score) => {
@@ -151,7 +141,7 @@ function unigram({ ids, least, most, longest }) {
       const character = width(line, start);
       let alone = false;
       for (let end = start + character; end <= line.length && end - start <= longest; end += width(line, end)) {
-        const score = scores.get(line.slice(start, end));
+        const score = own.get(line.slice(start, end));
         if (score === undefined) continue;
         offer(start, end, score);
         alone ||= end - start === character;

@@ -38,19 +38,23 @@ class Shown:
 
 
 @contextmanager
-def opened(path: Path, **context: Any) -> Iterator[Shown]:
-    """The page in a file; ``context``: Playwright's options, such as the size and the colour scheme.
-
-    Raises ``UserError`` where there is no Chromium.
-    """
+def browser() -> Iterator[Any]:
+    """Playwright's headless Chromium. Raises ``UserError`` where there is none."""
     if CHROMIUM is None:
         raise UserError(f"needs a browser, and found none of {', '.join(NAMES)}: apt-get install chromium")
     with need("playwright.sync_api", "test").sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        shown = Shown(browser.new_context(**context).new_page())
-        shown.page.on("console", lambda message: shown.said.append(message.text))
-        shown.page.on("pageerror", lambda error: shown.said.append(str(error)))
-        shown.page.on("request", lambda request: shown.asked.append(request.url))
-        shown.page.goto(path.resolve().as_uri())
-        yield shown
-        browser.close()
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@contextmanager
+def opened(browser: Any, path: Path, **context: Any) -> Iterator[Shown]:
+    """The page in a file; ``context``: Playwright's options, such as the size and the colour scheme."""
+    shown = Shown(browser.new_context(**context).new_page())
+    shown.page.on("console", lambda message: shown.said.append(message.text))
+    shown.page.on("pageerror", lambda error: shown.said.append(str(error)))
+    shown.page.on("request", lambda request: shown.asked.append(request.url))
+    shown.page.goto(path.resolve().as_uri())
+    yield shown
+    shown.page.context.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -130,7 +131,7 @@ def test_translations_are_fairseqs(decoding: Decoding) -> None:
 
 @needs_node
 def test_a_line_too_long_goes_in_the_same_parts() -> None:
-    short = Ticket(**{**vars(WORDS), "architecture": {**WORDS.architecture, "max_source_positions": 9}})
+    short = replace(WORDS, architecture={**WORDS.architecture, "max_source_positions": 9})
     lines = ["Alpha bravo charlie delta echo foxtrot golf hotel.", "Golf."]
     given = {"ticket": base64_of(to_bytes(short)), "lines": lines, "settings": {"beam": 2, "penalty": 1, "longest": 30}}
     translator = TorchTranslator(short, short.model())
