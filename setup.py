@@ -25,6 +25,7 @@ TEST = [
     "mypy",
     "pytest",
     "mktestdocs",
+    "playwright",
     "pytest-xdist",
     "ruff",
     TRITON,
@@ -39,6 +40,7 @@ setup(
     package_dir={"": "."},  # so that an editable install finds scripts/ too
     packages=find_packages(include=["one_layer_lt*", "fairseq_plugins*", "data_prep*"]),
     include_package_data=True,
+    package_data={"one_layer_lt.web": ["*.css", "*.html", "*.js"]},
     install_requires=[
         "numpy",
         "rich",

@@ -14,14 +14,15 @@ from ..ticket.encoding import to_bytes
 
 HERE = Path(__file__).parent
 # Each after those that it imports.
-MODULES = ("sha256", "random", "container", "masks", "matrix", "subwords", "text", "model", "beam", "translator", "worker")
+MODULES = ("sha256", "random", "container", "masks", "matrix", "subwords", "text", "layers", "model", "beam")
+MODULES += ("translator", "worker")
 
 
 def page(tickets: Mapping[str, Ticket]) -> str:
     """The page of one ticket or of several, by their names. Raises ``TicketError`` for one that no page can run."""
     blocks = "\n".join(_block(name, ticket) for name, ticket in tickets.items())
     style = re.sub("([{:;,]) ", r"\1", _bare(_read("page.css")))
-    script = f'"use strict";\nfunction runtime() {{\n{_bare(runtime())}serve(self);\n}}\n{_bare(_read("page.js"))}'
+    script = f'"use strict";\nfunction runtime() {{\n{_squeezed(runtime())}serve(self);\n}}\n{_squeezed(_read("page.js"))}'
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; worker-src blob:; img-src data:; "
         "base-uri 'none'; form-action 'none'"
@@ -39,8 +40,16 @@ def runtime() -> str:
 
 
 def _bare(source: str) -> str:
-    """JavaScript or CSS without the lines that are comments, and without indents: a third of it."""
-    return re.sub(r"^ *//.*\n|^ */\*[\s\S]*?\*/\n|(?<=[;{},(]) +// .*|^ +|^\n", "", source, flags=re.MULTILINE)
+    """A script, style or page without comments and indents."""
+    comments = r"^ *//.*\n|^ */\*[\s\S]*?\*/\n|(?<=[;{},(]) +// .*"
+    return re.sub(rf"{comments}|^ +|^\n", "", source, flags=re.MULTILINE)
+
+
+def _squeezed(script: str) -> str:
+    """A script without the spaces at some operators and brackets, but for those within quotes."""
+    parts = re.split(r"""("[^"\n]*"|`[^`]*`)""", _bare(script))
+    operators = r" ?(=>|[=!]==|[-+*<>]?=|[{},?:;]|&&|\|\|) ?"
+    return "".join(part if part[:1] in '"`' else re.sub(operators, r"\1", part) for part in parts)
 
 
 def _block(name: str, ticket: Ticket) -> str:

@@ -2,7 +2,6 @@
 
 import { expanded, floats } from "./container.js";
 import { counterHash, digestOf, draw, drawAgain, product } from "./random.js";
-import { hex } from "./sha256.js";
 
 // A plane has a bit for each 1 of the plane before: a weight's level is how many of its bits are 1. Of each rule: the
 // mask's value at each level, where that is not the level itself; and how mask and random weight combine.
@@ -12,7 +11,7 @@ const RULES = {
   sign: { values: [-1, 1] },
   signed: { values: [0, 1, -1] },
   multicoat: { planes: ({ coats = [0.3, 0.0788, 0.0315] }) => coats.length },
-  biprop: { combine: (mask, weight, scale) => (Object.is(Math.sign(weight), -0) || weight < 0 ? -mask : mask) * scale },
+  biprop: { combine: (mask, weight, scale) => (1 / weight < 0 ? -mask : mask) * scale },
   iterand: { combine: (mask, weight) => mask * weight + 0 }, // no -0: nothing is left of a dropped weight's draw
 };
 
@@ -24,12 +23,12 @@ export class WeightPool {
     return this.#drawn.size;
   }
 
-  get(spec, redraws) {
+  async get(spec, redraws) {
     const { digest, ...drawnBy } = spec;
     const key = JSON.stringify([drawnBy, redraws ? digest : ""]);
     if (!this.#drawn.has(key)) {
       const weight = redraws ? drawAgain(spec, redraws) : draw(spec);
-      this.#drawn.set(key, { weight, digest: hex(digestOf(weight, spec.shape)) });
+      this.#drawn.set(key, { weight, digest: await digestOf(weight, spec.shape) });
     }
     return checked(spec, this.#drawn.get(key));
   }
@@ -65,7 +64,7 @@ async function randomWeight(file, spec, index, pool) {
   const size = product(spec.shape);
   if (spec.init === "existing") {
     const weight = floats(file.tensor(`weight.${index}`));
-    return checked(spec, { weight, digest: hex(digestOf(weight, spec.shape)) });
+    return checked(spec, { weight, digest: await digestOf(weight, spec.shape) });
   }
   const coding = file.about.redraws?.[index];
   if (!coding) return pool.get(spec);

@@ -73,8 +73,10 @@ function packed(ins, values, size) {
 
 function bitsOf(values, zeros) {
   const bits = new Uint8Array(values.length >> 3);
-  for (let i = 0; i < values.length; i++) {
-    if (values[i] > 0 || (zeros && values[i] === 0)) bits[i >> 3] |= 1 << (i & 7);
+  for (let at = 0, i = 0; at < bits.length; at++) {
+    let byte = 0;
+    for (let bit = 1; bit < 256; bit *= 2, i++) if (values[i] > 0 || (zeros && values[i] === 0)) byte += bit;
+    bits[at] = byte;
   }
   return bits;
 }

@@ -32,7 +32,6 @@ at("clear").onclick = () => {
   at("source").oninput();
 };
 at("copy").onclick = () => navigator.clipboard.writeText(shown.map((one) => one?.text ?? "").join("\n"));
-at("settings").onsubmit = (event) => event.preventDefault();
 at("settings").oninput = () => {
   for (const name of ["beam", "penalty"]) at(`${name}-value`).value = at(name).value;
   ask(WAIT);
@@ -53,15 +52,15 @@ at("target").onkeydown = (event) => {
 /** Use another ticket. */
 function choose(number) {
   current = number;
-  const { pair, source, target } = tickets[number];
+  const { pair, source, target, ready } = tickets[number];
   document.title = at("title").textContent = pair;
   at("source-name").textContent = language(source);
   at("target-name").textContent = language(target);
   at("source").lang = source;
   at("target").lang = target;
-  at("about").replaceChildren();
   at("failed").hidden = true;
-  opening(true);
+  describe(ready);
+  opening(!ready);
   ask(0);
 }
 
@@ -81,6 +80,7 @@ function ask(wait) {
   timer = setTimeout(() => worker.postMessage({ ask: asking.id, ticket: current, lines, settings }), wait);
 }
 function heard({ ticket, progress, ready, failed, ask, number, parts, text, done }) {
+  if (ready) tickets[ticket].ready = ready;
   if (ticket !== undefined && ticket !== current) return;
   if (failed !== undefined) return fail(`${tickets[ticket].name}.ticket cannot be used: ${failed}`);
   if (progress !== undefined) at("progress").value = progress;
@@ -205,7 +205,12 @@ function shade(weights, number = 0, part = 0) {
   at("shade").replaceChildren(rest(lines.slice(0, number)), ...marked, "\n", rest(lines.slice(number + 1)));
 }
 
-function describe({ about, size, kept, pieces, seconds }) {
+/** Say what a ticket is, or nothing before it is open. */
+function describe(ready) {
+  at("about").replaceChildren();
+  at("opened").textContent = "";
+  if (!ready) return;
+  const { about, size, kept, pieces, seconds } = ready;
   const { architecture: a, configs, weights, masks } = about;
   const every = (values) => [...new Set(values)].join(", "), shown = (number) => number.toLocaleString("en");
   const drawn = weights.map((spec) => spec.shape.reduce((all, side) => all * side, 1));
@@ -217,8 +222,8 @@ function describe({ about, size, kept, pieces, seconds }) {
     Model: `${a.encoder_layers} + ${a.decoder_layers} layers of width ${a.encoder_embed_dim}, ${a.encoder_attention_heads} heads`,
     Subwords: `${shown(pieces)} sentencepieces`,
     File: `${shown(size)} bytes, against ${shown(4 * masked)} in float32`,
-    Opened: `in ${seconds.toFixed(2)} s`,
   };
+  at("opened").textContent = `${(size / 1e6).toFixed(2)} MB, unpacked in ${seconds.toFixed(2)} s`;
   at("about").replaceChildren(...Object.entries(facts).flatMap(([name, fact]) => {
     const term = document.createElement("dt"), said = document.createElement("dd");
     term.textContent = name;

@@ -1,6 +1,6 @@
 // Random weights from a seed, the same bits as one_layer_lt/weights.py draws. What they are: docs/ticket-format.md.
 
-import { sha256 } from "./sha256.js";
+import { hex, quickSha256, sha256 } from "./sha256.js";
 
 const encode = (text) => new TextEncoder().encode(text);
 
@@ -42,10 +42,10 @@ export function drawAgain(spec, redraws) {
   return out;
 }
 
-/** The digest that the ticket names a random weight by. */
-export function digestOf(weight, shape) {
+/** The digest (hex) that a ticket names a random weight by. */
+export async function digestOf(weight, shape) {
   const bytes = new Uint8Array(weight.buffer, weight.byteOffset, weight.byteLength);
-  return sha256(encode(`torch.float32(${shape.join(", ")})`), bytes);
+  return hex(await quickSha256(encode(`torch.float32(${shape.join(", ")})`), bytes));
 }
 
 /** The function from an index to 32 bits (as an integer with a sign): lowbias32 twice, keyed before each. */

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from one_layer_lt.web import runtime
-from scripts.bench.browser import CHROMIUM
+from scripts.browser import CHROMIUM
 
-NODE = shutil.which("node")
-needs_node = pytest.mark.skipif(NODE is None, reason="node is not installed: apt-get install nodejs")
+PLAYWRIGHT = find_spec("playwright")
+NODE = shutil.which("node") or (PLAYWRIGHT and str(Path(str(PLAYWRIGHT.origin)).parent / "driver" / "node"))  # its own
+needs_node = pytest.mark.skipif(not NODE, reason="needs node, which Playwright has: pip install playwright")
 needs_browser = pytest.mark.skipif(
-    CHROMIUM is None or find_spec("playwright") is None,
+    CHROMIUM is None or PLAYWRIGHT is None,
     reason="needs Chromium and Playwright: apt-get install chromium; pip install playwright",
 )
 GOLDEN = Path(__file__).parents[1] / "golden" / "tickets"
@@ -34,7 +35,7 @@ def javascript(code: str, given: Any = None) -> Any:
 
     Raises ``AssertionError`` with node's complaint where it throws.
     """
-    assert NODE is not None
+    assert NODE
     source = f"const answer = async (given) => {{{code}}};\nconsole.log(JSON.stringify(await answer({json.dumps(given)})));"
     done = subprocess.run(
         [NODE, "--input-type=module"], input=runtime() + _HELP + source, capture_output=True, text=True, check=False

@@ -6,6 +6,7 @@ import hashlib
 from typing import Any, Callable
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import load
 
@@ -52,9 +53,10 @@ def decoded(ticket: Ticket) -> dict[str, list[object]]:
 
 
 @needs_node
-def test_the_weights_of_every_golden_ticket_are_pythons() -> None:
+@pytest.mark.parametrize("without", ["", 'Object.defineProperty(globalThis, "crypto", { value: undefined });'])
+def test_the_weights_of_every_golden_ticket_are_pythons(without: str) -> None:
     """Every rule, layout, init, coding and type: tests/core/test_golden.py has them all there."""
-    found = javascript(DECODE, {path.stem: base64_of(path.read_bytes()) for path in TICKETS})
+    found = javascript(without + DECODE, {path.stem: base64_of(path.read_bytes()) for path in TICKETS})
     assert found == {path.stem: decoded(load_ticket(path)) for path in TICKETS}
     rules = {mask.config.rule for path in TICKETS for mask in load_ticket(path).masks}
     assert rules == set(RULES)
@@ -114,3 +116,18 @@ def test_random_weights_are_drawn_once_for_several_tickets() -> None:
     assert javascript(code, [base64_of(to_bytes(one)) for one in (ticket, ticket)]) == len(ticket.weights)
     both = javascript(code, [base64_of(to_bytes(one)) for one in (ticket, other)])
     assert both == len({(spec.name, spec.init, spec.scale) for one in (ticket, other) for spec in one.weights})
+
+
+@needs_node
+def test_sha256_is_hashlibs() -> None:
+    """Of all lengths about a block's, in one part and in two."""
+    chance = np.random.default_rng(2)
+    contents = [chance.bytes(length) for length in [*range(140), 1000, 4096]]
+    code = """
+    return given.map((content) => {
+      const all = bytes(content), middle = all.length >> 1;
+      return [hex(sha256(all)), hex(sha256(all.subarray(0, middle), all.subarray(middle)))];
+    });
+    """
+    expected = [[hashlib.sha256(content).hexdigest()] * 2 for content in contents]
+    assert javascript(code, list(map(base64_of, contents))) == expected

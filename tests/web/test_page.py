@@ -14,7 +14,7 @@ import pytest
 
 from one_layer_lt import Ticket, TicketError, load_ticket
 from one_layer_lt.web import page
-from scripts.bench.browser import Shown, browser, opened
+from scripts.browser import Shown, browser, opened
 from tests.web.running import GOLDEN, needs_browser
 
 WORDS = load_ticket(GOLDEN / "translation-sentencepiece.ticket")
@@ -224,7 +224,7 @@ class TestDistrust:
             assert shown.page.text_content("#failed").endswith("damaged: it is no base64")
 
     def test_a_changed_script_does_not_run(self, chromium: Any, tmp_path: Path) -> None:
-        content = page({"words": WORDS}).replace("let timer = 0", "let timer = 1")
+        content = page({"words": WORDS}).replace("let timer=0", "let timer=1")
         with opened(chromium, written(content, tmp_path)) as shown:
             shown.page.wait_for_selector("#stuck", state="visible")
             assert any("Content Security Policy" in said for said in shown.said)

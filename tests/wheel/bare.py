@@ -45,5 +45,8 @@ with TemporaryDirectory() as folder, torch.no_grad():
     torch.testing.assert_close(folded(data), filled(data))
     assert "self_attn.in_proj_weight" in command("info", str(path))
     command("verify", str(path))
+    golden = Path(__file__).parents[1] / "golden" / "tickets" / "translation-sentencepiece.ticket"
+    command("convert", str(golden), "--to", "html", "-o", str(Path(folder, "page.html")))
+    assert "DecompressionStream" in Path(folder, "page.html").read_text("utf-8")
 command("--help")
 assert one_layer_lt.__version__ in command("--version")

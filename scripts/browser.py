@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,12 @@ class Shown:
         """Wait until the ticket is unpacked."""
         self.page.wait_for_selector("#target:not([hidden])", timeout=1000 * SECONDS)
 
-    def translate(self, lines: list[str]) -> list[str]:
+    @property
+    def seconds(self) -> float:
+        """How long the page says that the last translation took."""
+        return float(self.page.text_content("#took").removesuffix(" s"))
+
+    def translate(self, lines: Sequence[str]) -> list[str]:
         """Type lines, and read the translations."""
         self.page.fill("#source", "\n".join(lines))
         self.page.wait_for_selector("#target[aria-busy=false]:not([hidden])", timeout=1000 * SECONDS)
@@ -46,6 +51,12 @@ def browser() -> Iterator[Any]:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield started
         started.close()
+
+
+def processor_seconds(browser: Any) -> float:
+    """What all processes of the browser have computed so far: other programs take none of it."""
+    said = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
+    return sum(float(process["cpuTime"]) for process in said["processInfo"])
 
 
 @contextmanager
