@@ -29,7 +29,7 @@ from one_layer_lt.cli.parser import Parser, count
 from one_layer_lt.text.lines import read_lines, tidy
 from one_layer_lt.translation import Decoding
 from one_layer_lt.web import page, runtime
-from scripts.browser import Shown, browser, opened, processor_seconds
+from scripts.browser import browser, opened, processor_seconds
 
 WORDS = 10  # of the sentences that are timed
 ROUNDS = 5
@@ -38,7 +38,12 @@ SAYS = ["Zwei Hunde spielen auf einer grünen Wiese.", "Ein Mann in einem blauen
 PICTURES: dict[str, dict[str, Any]] = {
     "page-light": {"viewport": {"width": 1180, "height": 640}},
     "page-dark": {"viewport": {"width": 1180, "height": 640}, "color_scheme": "dark"},
-    "page-phone": {"viewport": {"width": 390, "height": 780}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True},
+    "page-phone": {
+        "viewport": {"width": 390, "height": 780},
+        "device_scale_factor": 2,
+        "is_mobile": True,
+        "has_touch": True,
+    },
 }
 _SPLIT = """({ model, lines }) => {
   %s
@@ -112,7 +117,7 @@ def _same(chromium: Any, path: Path, ticket: Ticket, lines: Sequence[str]) -> It
     for number in different:
         ours, theirs = (_score(translator, lines[number], text) for text in (found[number], expected[number]))
         explained += abs(ours - theirs) < TIE
-        Console().print(f"line {number + 1}: {found[number]} ({ours:.6f})\n  torch: {expected[number]} ({theirs:.6f})", markup=False)
+        print(f"line {number + 1}: {found[number]} ({ours:.6f})\n  torch: {expected[number]} ({theirs:.6f})")
     same = f"{len(lines) - len(different)} of {len(lines)}"
     yield "translations as torch's", f"{same}; {explained} others have its score", f"at least {0.99 * len(lines):.0f}"
     yield "requests and complaints", str(len(complaints)), "0"
@@ -146,15 +151,11 @@ def _draw(chromium: Any, path: Path, folder: Path) -> None:
     """Pictures of the page, in which a word of the translation is pointed at."""
     for name, context in PICTURES.items():
         with opened(chromium, path, **context) as shown:
-            _point(shown)
-            picture = shown.page.screenshot(type="png", animations="disabled")
-            _write(folder / f"{name}.png", picture)
-
-
-def _point(shown: Shown) -> None:
-    shown.translate(SAYS)
-    shown.page.evaluate("document.activeElement.blur()")
-    (shown.page.tap if shown.page.evaluate("navigator.maxTouchPoints") else shown.page.hover)("#target p:first-child span:nth-of-type(2)")
+            shown.translate(SAYS)
+            shown.page.evaluate("document.activeElement.blur()")
+            point = shown.page.tap if "has_touch" in context else shown.page.hover
+            point("#target p:first-child span:nth-of-type(2)")
+            _write(folder / f"{name}.png", shown.page.screenshot(animations="disabled"))
 
 
 def _write(path: Path, picture: bytes) -> None:

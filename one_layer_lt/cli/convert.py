@@ -1,8 +1,8 @@
 r"""Fold a ticket, or a checkpoint, into a dense model for others to run; or make tickets a web page that translates.
 
-A dense model is written into a folder, with its dictionaries and its subword model. For fairseq, model.pt is of the stock arch
-`transformer`, which runs without this project. The command that translates with it is printed; of a German-English
-model with sentencepieces it is:
+A dense model is written into a folder, with its dictionaries and its subword model. For fairseq, model.pt is of the
+stock arch `transformer`, which runs without this project. The command that translates with it is printed; of a
+German-English model with sentencepieces it is:
 
     one-layer-lt convert m30k.ticket --to fairseq -o folded
     fairseq-interactive folded --path folded/model.pt --source-lang de --target-lang en --bpe sentencepiece \

@@ -14,15 +14,18 @@ from ..ticket.encoding import to_bytes
 
 HERE = Path(__file__).parent
 # Each after those that it imports.
-MODULES = ("sha256", "random", "container", "masks", "matrix", "subwords", "text", "layers", "model", "beam")
-MODULES += ("translator", "worker")
+MODULES = (
+    *("sha256", "random", "container", "masks", "matrix", "subwords"),
+    *("text", "layers", "model", "beam", "translator", "worker"),
+)
 
 
 def page(tickets: Mapping[str, Ticket]) -> str:
     """The page of one ticket or of several, by their names. Raises ``TicketError`` for one that no page can run."""
     blocks = "\n".join(_block(name, ticket) for name, ticket in tickets.items())
     style = re.sub("([{:;,]) ", r"\1", _bare(_read("page.css")))
-    script = f'"use strict";\nfunction runtime() {{\n{_squeezed(runtime())}serve(self);\n}}\n{_squeezed(_read("page.js"))}'
+    worker = f"function runtime() {{\n{_squeezed(runtime())}serve(self);\n}}\n"
+    script = f'"use strict";\n{worker}{_squeezed(_read("page.js"))}'
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; worker-src blob:; img-src data:; "
         "base-uri 'none'; form-action 'none'"

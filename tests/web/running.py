@@ -36,7 +36,9 @@ def javascript(code: str, given: Any = None) -> Any:
     Raises ``AssertionError`` with node's complaint where it throws.
     """
     assert NODE
-    source = f"const answer = async (given) => {{{code}}};\nconsole.log(JSON.stringify(await answer({json.dumps(given)})));"
+    source = (
+        f"const answer = async (given) => {{{code}}};\nconsole.log(JSON.stringify(await answer({json.dumps(given)})));"
+    )
     done = subprocess.run(
         [NODE, "--input-type=module"], input=runtime() + _HELP + source, capture_output=True, text=True, check=False
     )

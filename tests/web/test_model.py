@@ -56,12 +56,20 @@ NETS: dict[str, dict[str, Any]] = {
     "no ties": {"share_decoder_input_output_embed": False},
     "norm of embeddings": {"layernorm_embedding": True, "encoder_normalize_before": True},
     "other widths": {
-        **{"decoder_input_dim": 12, "decoder_output_dim": 20, "encoder_embed_dim": 32, "encoder_attention_heads": 4},
+        "decoder_input_dim": 12,
+        "decoder_output_dim": 20,
+        "encoder_embed_dim": 32,
+        "encoder_attention_heads": 4,
         "share_decoder_input_output_embed": False,
     },
     "other depths": {"encoder_layers": 1, "decoder_layers": 3},
     "norms and biases that are trained": {"layer_norm": "affine", "dense_biases": True},
-    "an odd width": {"encoder_embed_dim": 15, "decoder_embed_dim": 15, "encoder_attention_heads": 3, "decoder_attention_heads": 3},
+    "an odd width": {
+        "encoder_embed_dim": 15,
+        "decoder_embed_dim": 15,
+        "encoder_attention_heads": 3,
+        "decoder_attention_heads": 3,
+    },
     **{activation: {"activation_fn": activation} for activation in ("gelu", "gelu_accurate", "tanh", "linear")},
     "signs of constants": {"mask_rule": "sign", "random_init": "signed_constant", "width": 64},
     "0/1 masks of constants": {"random_init": "signed_constant", "attention_init": "same", "width": 72},
@@ -74,7 +82,9 @@ def net(settings: dict[str, Any]) -> Ticket:
     width, biases = settings.pop("width", 16), settings.pop("dense_biases", False)
     sizes = {"embed_dim": width, "ffn_embed_dim": 2 * width, "attention_heads": 2, "layers": 2}
     args = Namespace(left_pad_source=True, share_decoder_input_output_embed=True)
-    for name, value in {f"{side}_{name}": size for side in ("encoder", "decoder") for name, size in sizes.items()}.items():
+    for name, value in {
+        f"{side}_{name}": size for side in ("encoder", "decoder") for name, size in sizes.items()
+    }.items():
         setattr(args, name, value)
     vars(args).update(settings)
     ARCH_CONFIG_REGISTRY["one_layer_masked_tiny"](args)
@@ -121,7 +131,14 @@ def test_logits_and_attention_are_fairseqs(name: str) -> None:
     ids=["greedy", "wide", "short", "long", "cut", "one subword"],
 )
 def test_translations_are_fairseqs(decoding: Decoding) -> None:
-    lines = ["Alpha bravo charlie.", "Hotel golf delta echo foxtrot.", "Golf.", "", "Echo echo  \u00a0 alpha hotel?", "日本 alpha"]
+    lines = [
+        "Alpha bravo charlie.",
+        "Hotel golf delta echo foxtrot.",
+        "Golf.",
+        "",
+        "Echo echo  \u00a0 alpha hotel?",
+        "日本 alpha",
+    ]
     settings = {"beam": decoding.beam, "penalty": decoding.length_penalty, "longest": decoding.max_len_b}
     found = javascript(TRANSLATE, {"ticket": base64_of(to_bytes(WORDS)), "lines": lines, "settings": settings})
     expected = TorchTranslator(WORDS, WORDS.model()).translate(lines, decoding)
@@ -142,7 +159,8 @@ def test_a_line_too_long_goes_in_the_same_parts() -> None:
 def test_what_the_page_cannot_run_is_said() -> None:
     kinds = ("translation-moses-bpe", "vision", "tiles")
     code = """
-    return Promise.all(given.map((ticket) => translator(bytes(ticket), new WeightPool(), never).then(() => "", (error) => error.message)));
+    const run = (ticket) => translator(bytes(ticket), new WeightPool(), never);
+    return Promise.all(given.map((ticket) => run(ticket).then(() => "", (error) => error.message)));
     """
     said = javascript(code, [base64_of((GOLDEN / f"{kind}.ticket").read_bytes()) for kind in kinds])
     assert "`one-layer-lt translate` runs it" in said[0]

@@ -16,10 +16,11 @@ from tests.web.running import GOLDEN, base64_of, javascript, needs_node
 sentencepiece = pytest.importorskip("sentencepiece")
 
 STRANGE = (
-    "aäöüßÄ ＡＢｃ①②㌔ﬁﬂ…\u3000\u200b\ufeff\t\0\x07é e\u0301ñ ☺😀👩‍👩‍👧 ـابجد אבג 中文字 한글 ㈱ ½ ™ \u00a0 ▁ <b>&amp; \u202e ２ Å ſ İ ı ǆ "
-    "\ud7ff\ue000\U0001f1e9\x85\x1cṩ\u2028\r"
+    "aäöüßÄ ＡＢｃ①②㌔ﬁﬂ…\u3000\u200b\ufeff\t\0\x07é e\u0301ñ ☺😀👩\u200d👩\u200d👧 ـابجد אבג 中文字 "
+    "한글 ㈱ ½ ™ \u00a0 ▁ <b>&amp; \u202e ２ Å ſ İ ı ǆ \ud7ff\ue000\U0001f1e9\x85\x1cṩ\u2028\r"
 )
-WORDS = "der die das Hund Hunde rennt rennen springt über eine grüne Wiese Wiesen und spielt alter Mann Männer sitzen".split()
+WORDS = ["der", "die", "das", "Hund", "Hunde", "rennt", "rennen", "springt", "über", "eine", "grüne", "Wiese", "Wiesen"]
+WORDS += ["und", "spielt", "alter", "Mann", "Männer", "sitzen"]
 SPLIT = """
 const cut = splitter(bytes(given.model));
 return given.lines.map((line) => cut(tidy(line)));
@@ -30,8 +31,11 @@ MODELS: dict[str, dict[str, Any]] = {
     "case-folded": {"normalization_rule_name": "nmt_nfkc_cf", "user_defined_symbols": ["Hund", "<b>", "ﬁ", "②☺"]},
     "bpe": {"model_type": "bpe", "user_defined_symbols": ["Hund", "<b>", "ﬁ"]},
     "bpe-across-words": {
-        **{"model_type": "bpe", "byte_fallback": True, "split_by_whitespace": False},
-        **{"normalization_rule_name": "identity", "vocab_size": 320},
+        "model_type": "bpe",
+        "byte_fallback": True,
+        "split_by_whitespace": False,
+        "normalization_rule_name": "identity",
+        "vocab_size": 320,
     },
     "suffixes": {"treat_whitespace_as_suffix": True, "byte_fallback": True, "vocab_size": 320},
     "loose": {"remove_extra_whitespaces": False, "add_dummy_prefix": False, "split_by_whitespace": False},
@@ -90,7 +94,11 @@ def test_white_space_and_hidden_characters_are_pythons() -> None:
     texts = [f"a{chr(code)}b{chr(code)}" for code in range(0x3100) if not 0xD800 <= code < 0xE000]
     texts += ["\ufeffa", "a\ufffe", "", " \t ", "\u200b"]
     assert javascript("return given.map(tidy);", texts) == list(map(tidy, texts))
-    assert javascript(r'return [tidy("a\ud83d b"), tidy("\udc00"), tidy("\ud83d\ude00")];') == ["a\ufffd b", "\ufffd", "😀"]
+    assert javascript(r'return [tidy("a\ud83d b"), tidy("\udc00"), tidy("\ud83d\ude00")];') == [
+        "a\ufffd b",
+        "\ufffd",
+        "😀",
+    ]
 
 
 @needs_node
@@ -128,7 +136,8 @@ def test_the_dictionary_is_fairseqs() -> None:
     dictionary = _dictionary(listed)
     pieces = ["▁a", "1 1", "<b>", "▁", "ä", "</s>", "zz", "<s>"]
     code = """
-    const words = textSide({ tokenizer: "sentencepiece" }, { subwords: bytes(given.model), source: bytes(given.listed) });
+    const assets = { subwords: bytes(given.model), source: bytes(given.listed) };
+    const words = textSide({ tokenizer: "sentencepiece" }, assets);
     return [words.numbers(given.pieces), words.pieces(given.numbers), words.size];
     """
     numbers = list(range(len(dictionary)))
