@@ -1,7 +1,7 @@
 // From the bits of a ticket to the weights of its model: planes, layouts, rules.
 
 import { expanded, floats } from "./container.js";
-import { counterHash, digestOf, draw, drawAgain, product } from "./random.js";
+import { digestOf, draw, drawAgain, hashes, product } from "./random.js";
 
 // A plane has a bit for each 1 of the plane before: a weight's level is how many of its bits are 1. Of each rule: the
 // mask's value at each level, where that is not the level itself; and how mask and random weight combine.
@@ -35,23 +35,23 @@ export class WeightPool {
 }
 
 /**
- * A Map from the name of each tensor of a ticket's model to {shape, values: Float32Array}, but for vectors that the
- * ticket implies. `report` is told the fraction that is done, and awaited.
+ * A Map from the name of each tensor of a ticket's model to {shape, values: Float32Array}, and, of masked ones, how many are kept; but for vectors that the
+ * ticket implies. `report` is told the fraction that is done.
  */
-export async function weightsOf(file, pool, report = async () => {}) {
+export async function weightsOf(file, pool, report = () => {}) {
   const { about } = file;
   const random = [];
   for (const [index, spec] of about.weights.entries()) {
     random.push(await randomWeight(file, spec, index, pool));
-    await report((index + 1) / (about.weights.length + about.masks.length));
+    report((index + 1) / (about.weights.length + about.masks.length));
   }
   const found = new Map();
   let done = 0;
   for await (const [mask, bits, layout] of masks(file)) {
     const spec = about.weights[mask.weight];
-    const tensor = { shape: spec.shape, values: effective(mask, layout, bits, random[mask.weight]) };
+    const tensor = { shape: spec.shape, ...effective(mask, layout, bits, random[mask.weight]) };
     for (const name of [mask.name, ...(mask.also ?? [])]) found.set(name, tensor);
-    await report((about.weights.length + ++done) / (about.weights.length + about.masks.length));
+    report((about.weights.length + ++done) / (about.weights.length + about.masks.length));
   }
   for (const name of file.names.filter((name) => name.startsWith("dense."))) {
     const tensor = file.tensor(name);
@@ -117,10 +117,9 @@ function layoutOf(config, shape, name) {
   const tile = [shape[0] / down, shape[1] / across, ...shape.slice(2)];
   const size = product(tile);
   if (!config.drop && !config.lock) return { config, shape, tile, searched: size, pattern: null };
-  const hash = counterHash(config.seed, `frozen:${name}`);
   const dropped = Math.round((config.drop ?? 0) * 2 ** 32), locked = dropped + Math.round((config.lock ?? 0) * 2 ** 32);
-  const pattern = Uint8Array.from({ length: size }, (_, i) => {
-    const word = hash(i) >>> 0;
+  const pattern = Uint8Array.from(hashes(size, config.seed, `frozen:${name}`), (hash) => {
+    const word = hash >>> 0;
     return word < dropped ? 0 : word < locked ? 2 : 1;
   });
   return { config, shape, tile, searched: pattern.reduce((all, what) => all + (what === 1), 0), pattern };
@@ -143,15 +142,18 @@ function cover({ config, shape, tile, pattern }, levels) {
   return whole;
 }
 
-function effective(mask, layout, levels, weight) {
+function effective({ scale = 1 }, layout, levels, weight) {
   const { combine } = RULES[layout.config.rule];
   const out = cover(layout, levels);
   const factor = factors(layout, out);
-  const scale = Math.fround(mask.scale ?? 1);
-  if (combine) for (let i = 0; i < out.length; i++) out[i] = combine(out[i], weight[i], scale);
-  else for (let i = 0; i < out.length; i++) out[i] *= weight[i];
+  let kept = 0;
+  for (let i = 0; i < out.length; i++) {
+    const mask = out[i];
+    if (mask !== 0) kept++;
+    out[i] = combine ? combine(mask, weight[i], Math.fround(scale)) : mask * weight[i];
+  }
   if (factor) for (let i = 0; i < out.length; i++) out[i] *= factor(i);
-  return out;
+  return { values: out, kept };
 }
 
 /** What a weight is multiplied by, from its index: all weights over kept ones, of all, its row or its column. */

@@ -4,12 +4,13 @@
 // where there are zeros), and multiplied by sums that are looked up: of each 8 inputs all 256 sums are made once, and
 // then a byte of a row stands for 8 products.
 
+const MAGNITUDE = 0x7fffffff;
 const LEAST_OUTS = 64; // rows that make the sums worth their while
 
 /** A matrix of {shape: [outs, ins], values}. Its `row(i)` is a copy of a row. */
 export function matrixOf({ shape: [outs, ins], values }) {
-  const size = outs >= LEAST_OUTS && ins % 8 === 0 ? onlySize(values) : null;
-  return { outs, ins, ...(size === null ? dense(outs, ins, values) : packed(ins, values, size)) };
+  const constant = outs >= LEAST_OUTS && ins % 8 === 0 ? constantOf(values) : null;
+  return { outs, ins, ...(constant ? packed(ins, constant) : dense(outs, ins, values)) };
 }
 
 /** Of each of the matrices, which have as many `ins`, its product with `n` rows of x: shape (n, outs). */
@@ -24,16 +25,27 @@ export function products(matrices, x, n) {
   return results;
 }
 
-/** What all values but zeros are in size, or null. */
-function onlySize(values) {
-  let size = 0;
-  for (let i = 0; i < values.length; i++) {
-    const own = Math.abs(values[i]);
-    if (own === 0 || own === size) continue;
-    if (size !== 0) return null;
-    size = own;
+/** {size, planes} of values -c, 0 and c, of which size is c; or null of others. */
+function constantOf(values) {
+  const words = new Int32Array(values.buffer, values.byteOffset, values.length); // a sign, and 31 bits of magnitude
+  const magnitude = (words.find((word) => word & MAGNITUDE) ?? 0) & MAGNITUDE;
+  const plus = new Uint8Array(values.length >> 3), notMinus = new Uint8Array(values.length >> 3);
+  let zeros = false;
+  for (let at = 0, i = 0; at < plus.length; at++) {
+    let p = 0, m = 0;
+    for (let bit = 0; bit < 8; bit++, i++) {
+      const sign = words[i] >>> 31, own = words[i] & MAGNITUDE;
+      if (own === magnitude) {
+        p |= (1 - sign) << bit;
+        m |= sign << bit;
+      } else if (own !== 0) return null;
+    }
+    plus[at] = p;
+    notMinus[at] = ~m;
+    zeros ||= p + m !== 255;
   }
-  return size;
+  const [size] = new Float32Array(Int32Array.of(magnitude).buffer);
+  return { size, planes: zeros ? [plus, notMinus] : [plus] };
 }
 
 function dense(outs, ins, w) {
@@ -60,25 +72,14 @@ function dense(outs, ins, w) {
   return { row: (i) => w.slice(i * ins, (i + 1) * ins), fill };
 }
 
-function packed(ins, values, size) {
-  // With zeros W = c/2 (P + Q), where P has 1 for them, and Q -1; without, P alone.
-  const planes = values.includes(0) ? [bitsOf(values, true), bitsOf(values, false)] : [bitsOf(values, false)];
+function packed(ins, { size, planes }) {
+  // With zeros W = c/2 (P + Q), where P has -1 for them, and Q 1; without, P alone.
   const factor = size / planes.length, groups = ins >> 3;
   const value = (bits, at) => (bits[at >> 3] & (1 << (at & 7)) ? factor : -factor);
   return {
     row: (i) => Float32Array.from({ length: ins }, (_, k) => planes.reduce((sum, bits) => sum + value(bits, i * ins + k), 0)),
     addRow: (y, to, outs) => planes.forEach((bits) => addLookedUp(bits, groups, factor, y, to, outs)),
   };
-}
-
-function bitsOf(values, zeros) {
-  const bits = new Uint8Array(values.length >> 3);
-  for (let at = 0, i = 0; at < bits.length; at++) {
-    let byte = 0;
-    for (let bit = 1; bit < 256; bit *= 2, i++) if (values[i] > 0 || (zeros && values[i] === 0)) byte += bit;
-    bits[at] = byte;
-  }
-  return bits;
 }
 
 let sums = new Float64Array(0); // of each 8 inputs their 256 sums, the bits of an index being the signs: 1 for plus

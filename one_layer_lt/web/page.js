@@ -218,7 +218,7 @@ function describe(ready) {
   const facts = {
     Rule: every(configs.map((config) => config.rule)),
     "Random weights": `${every(weights.map((spec) => spec.init))}, of seed ${every(weights.map((spec) => spec.seed))}`,
-    Weights: `${shown(masked)} under masks, of which ${(100 * kept).toFixed(1)}% are kept; ${shown(sum(drawn))} are drawn`,
+    Weights: `${shown(masked)} under masks, of which ${((100 * kept) / masked).toFixed(1)}% are kept; ${shown(sum(drawn))} are drawn`,
     Model: `${a.encoder_layers} + ${a.decoder_layers} layers of width ${a.encoder_embed_dim}, ${a.encoder_attention_heads} heads`,
     Subwords: `${shown(pieces)} sentencepieces`,
     File: `${shown(size)} bytes, against ${shown(4 * masked)} in float32`,

@@ -16,7 +16,7 @@ export async function translator(bytes, pool, report) {
     subwords: await asset("subwords"), source: await asset("dict.source"), target: await asset("dict.target"),
   });
   const weights = await weightsOf(file, pool, report);
-  const kept = keptOf(file.about.masks.map((mask) => weights.get(mask.name).values));
+  const kept = file.about.masks.reduce((all, mask) => all + weights.get(mask.name).kept, 0);
   const model = transformer(architecture, weights);
   const most = architecture.max_target_positions - 1;
 
@@ -35,13 +35,3 @@ export async function translator(bytes, pool, report) {
 }
 
 export const textOf = (parts) => parts.map(({ target }) => joined(target)).join(" ");
-
-/** The fraction of weights that are not 0. */
-function keptOf(tensors) {
-  let kept = 0, all = 0;
-  for (const values of tensors) {
-    for (let i = 0; i < values.length; i++) if (values[i] !== 0) kept++;
-    all += values.length;
-  }
-  return kept / all;
-}

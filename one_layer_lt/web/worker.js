@@ -16,7 +16,7 @@ export function serve(scope) {
 
   const open = (ticket) => {
     if (!opened.has(ticket)) {
-      const report = async (fraction) => (reply({ ticket, progress: fraction }), pause());
+      const report = (fraction) => reply({ ticket, progress: fraction });
       const began = performance.now();
       const made = translator(decoded(tickets[ticket]), pool, report);
       made.then(({ about, size, kept, words }) => {
