@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..text.architecture import checked
 from ..ticket import Ticket, TicketError
 from ..ticket.encoding import to_bytes
 
@@ -57,9 +58,9 @@ def _squeezed(script: str) -> str:
 
 def _block(name: str, ticket: Ticket) -> str:
     """A ticket in the page: a block of data, which no browser runs."""
-    about = ticket.architecture
-    if about.get("kind") != "fairseq_transformer":
+    if ticket.architecture.get("kind") != "fairseq_transformer":
         raise TicketError(f"{name}: a page translates, and this ticket is of no translator")
+    about = checked(ticket)
     if not about["text"] or "subwords" not in ticket.assets:
         raise TicketError(f"{name}: has no subword model: export it again with --bpe FILE")
     if about["text"]["tokenizer"] != "sentencepiece":

@@ -13,10 +13,11 @@ pytest.importorskip("fairseq")
 
 from fairseq.models import ARCH_CONFIG_REGISTRY
 
-from fairseq_plugins.architecture import dictionaries, settings_of
+from fairseq_plugins.architecture import dictionaries
 from fairseq_plugins.one_layer_masked import OneLayerMaskedModel
 from fairseq_plugins.translate import TorchTranslator
 from one_layer_lt import Ticket, load_ticket
+from one_layer_lt.text.architecture import settings_of
 from one_layer_lt.ticket.encoding import to_bytes
 from one_layer_lt.translation import Decoding
 from tests.web.running import GOLDEN, base64_of, javascript, needs_node
@@ -91,7 +92,7 @@ def net(settings: dict[str, Any]) -> Ticket:
     assets = dict(WORDS.assets)
     if not args.share_all_embeddings:
         assets["dict.target"] = b"".join(assets["dict.source"].splitlines(keepends=True)[:-9])
-    source, target = dictionaries(Ticket((), assets=assets))
+    source, target = dictionaries(replace(WORDS, architecture=vars(args), assets=assets))
     torch.manual_seed(1)
     model = OneLayerMaskedModel.build_model(args, Namespace(source_dictionary=source, target_dictionary=target))
     for name, parameter in model.named_parameters():

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from one_layer_lt import Ticket, TicketError, load_ticket
+from one_layer_lt.translation import Decoding
 from one_layer_lt.web import page
 from scripts.browser import Shown, browser, opened
 from tests.web.running import GOLDEN, needs_browser
@@ -25,6 +26,10 @@ BLOCK = re.compile(r'(<script type="application/octet-stream"[^>]*>)([^<]*)')
 def changed(**parts: Any) -> Ticket:
     """The ticket with other assets, or other settings of its architecture."""
     return replace(WORDS, **{**parts, "architecture": {**WORDS.architecture, **parts.get("architecture", {})}})
+
+
+def torch_engine(ticket: Ticket, lines: list[str]) -> list[str]:
+    return ticket.translator("torch").translate(lines, Decoding())
 
 
 def with_ticket(content: str, change: Any) -> str:
@@ -75,7 +80,7 @@ class TestTranslating:
         chance = random.Random(4)
         words = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel"]
         lines = [" ".join(chance.choices(words, k=chance.randint(1, 6))).capitalize() + "." for _ in range(30)]
-        assert shown.translate(lines) == WORDS.translate(lines)
+        assert shown.translate(lines) == torch_engine(WORDS, lines)
 
     def test_empty_lines_stay_empty_and_what_is_gone_goes(self, shown: Shown) -> None:
         found = shown.translate(LINES)
@@ -261,10 +266,10 @@ def test_several_tickets_and_a_menu(chromium: Any, tmp_path: Path) -> None:
             "xx → yy (three)",
         ]
         first = shown.translate(LINES)
-        assert first == WORDS.translate(LINES)
+        assert first == torch_engine(WORDS, LINES)
         shown.page.select_option("#which", "1")
         assert shown.page.text_content("h1") == "German → English"
-        assert shown.translate(LINES) == other.translate(LINES) != first
+        assert shown.translate(LINES) == torch_engine(other, LINES) != first
         shown.page.select_option("#which", "2")
         assert shown.translate(LINES) == first
         assert_quiet(shown)
