@@ -31,7 +31,7 @@ export async function search(model, sentence, { beam, penalty, longest }, pause)
   const { one, score } = finished.reduce((top, other) => (other.score > top.score ? other : top));
   const chain = [];
   for (let at = one; at.before; at = at.before) chain.unshift(at);
-  return { numbers: chain.map((at) => at.number), attention: chain.map((at) => at.seen), score };
+  return { numbers: chain.map((at) => at.number), attention: chain.map((at) => at.seen.slice()), score };
 }
 
 /** The `count` continuations of the best scores, best first: {row, number, score}. */

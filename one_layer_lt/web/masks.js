@@ -4,12 +4,13 @@ import { expanded, floats } from "./container.js";
 import { digestOf, draw, drawAgain, hashes, product } from "./random.js";
 
 // A plane has a bit for each 1 of the plane before: a weight's level is how many of its bits are 1. Of each rule: the
-// mask's value at each level, where that is not the level itself; and how mask and random weight combine.
+// mask's value at each level, where that is not the level itself; how many planes there are, where it is not one; and how
+// mask and random weight combine, where they are not multiplied.
 const RULES = {
   edge_popup: {}, topk: {}, bernoulli: {}, threshold: {}, sigmoid_threshold: {}, annealed: {}, continuous: {},
   gem_miner: {},
   sign: { values: [-1, 1] },
-  signed: { values: [0, 1, -1] },
+  signed: { values: [0, 1, -1], planes: () => 2 },
   multicoat: { planes: ({ coats = [0.3, 0.0788, 0.0315] }) => coats.length },
   biprop: { combine: (mask, weight, scale) => (1 / weight < 0 ? -mask : mask) * scale },
   iterand: { combine: (mask, weight) => mask * weight + 0 }, // no -0: nothing is left of a dropped weight's draw
@@ -90,7 +91,7 @@ async function* masks(file) {
   for (const group of groups.values()) {
     const config = about.configs[group[0].config];
     if (!Object.hasOwn(RULES, config.rule)) throw new Error(`the rule ${config.rule} is unknown to this page`);
-    const planes = RULES[config.rule].planes?.(Object.fromEntries(config.options ?? [])) ?? (config.rule === "signed" ? 2 : 1);
+    const planes = RULES[config.rule].planes?.(Object.fromEntries(config.options ?? [])) ?? 1;
     const layouts = group.map((mask) => layoutOf(about.configs[mask.config], about.weights[mask.weight].shape, mask.name));
     const levels = layouts.map((layout) => new Uint8Array(layout.searched));
     for (let plane = 0; plane < planes; plane++, number++) {

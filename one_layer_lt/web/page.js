@@ -79,6 +79,8 @@ function ask(wait) {
   asking = { id: asking.id + 1, lines };
   timer = setTimeout(() => worker.postMessage({ ask: asking.id, ticket: current, lines, settings }), wait);
 }
+
+/** Show what the worker says; what answers an older question is of no interest any more. */
 function heard({ ticket, progress, ready, failed, ask, number, parts, text, done }) {
   if (ready) tickets[ticket].ready = ready;
   if (ticket !== undefined && ticket !== current) return;
@@ -106,6 +108,7 @@ function fail(message) {
   at("target").setAttribute("aria-busy", "false");
 }
 
+/** Show the translation of a line, each word of it in an element of its own. */
 function show(number, found) {
   const target = at("target");
   while (target.children.length <= number) target.append(paragraph());

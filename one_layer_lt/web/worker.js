@@ -18,7 +18,7 @@ export function serve(scope) {
     if (!opened.has(ticket)) {
       const report = (fraction) => reply({ ticket, progress: fraction });
       const began = performance.now();
-      const made = translator(decoded(tickets[ticket]), pool, report);
+      const made = translator(decoded(tickets[ticket]), tickets.length > 1 ? pool : new WeightPool(), report);
       made.then(({ about, size, kept, words }) => {
         reply({ ticket, ready: { about, size, kept, pieces: words.size, seconds: (performance.now() - began) / 1000 } });
       }, () => {});
