@@ -151,6 +151,7 @@ def _draw(chromium: Any, path: Path, folder: Path) -> None:
     """Pictures of the page, in which a word of the translation is pointed at."""
     for name, context in PICTURES.items():
         with opened(chromium, path, **context) as shown:
+            shown.translate(["Ein Hund."])  # compiles
             shown.translate(SAYS)
             shown.page.evaluate("document.activeElement.blur()")
             point = shown.page.tap if "has_touch" in context else shown.page.hover

@@ -49,23 +49,25 @@ function constantOf(values) {
 }
 
 function dense(outs, ins, w) {
-  const x = new Float64Array(5 * ins); // five rows at a time, in the type that sums are in
+  const x = new Float64Array(5 * ins); // five rows and two outs at a time, in the type that sums are in
   const fill = (y, rows, n) => {
     for (let r = 0; r < n; r += 5) {
-      const here = Math.min(5, n - r);
-      x.fill(0).set(rows.subarray(r * ins, (r + here) * ins));
-      for (let o = 0; o < outs; o++) {
-        let a = 0, b = 0, c = 0, d = 0, e = 0;
-        for (let k = 0, at = o * ins; k < ins; k++, at++) {
-          const v = w[at];
-          a += v * x[k]; b += v * x[k + ins]; c += v * x[k + 2 * ins]; d += v * x[k + 3 * ins]; e += v * x[k + 4 * ins];
+      x.fill(0).set(rows.subarray(r * ins, Math.min(r + 5, n) * ins));
+      for (let o = 0; o < outs; o += 2) {
+        let a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0, i = 0, j = 0;
+        for (let k = 0, at = o * ins, next = Math.min(o + 1, outs - 1) * ins; k < ins; k++, at++, next++) {
+          const v = w[at], u = w[next];
+          let z = x[k]; a += v * z; f += u * z;
+          z = x[k + ins]; b += v * z; g += u * z;
+          z = x[k + 2 * ins]; c += v * z; h += u * z;
+          z = x[k + 3 * ins]; d += v * z; i += u * z;
+          z = x[k + 4 * ins]; e += v * z; j += u * z;
         }
-        const to = r * outs + o;
-        y[to] = a;
-        if (here > 1) y[to + outs] = b;
-        if (here > 2) y[to + 2 * outs] = c;
-        if (here > 3) y[to + 3 * outs] = d;
-        if (here > 4) y[to + 4 * outs] = e;
+        const totals = [a, b, c, d, e, f, g, h, i, j];
+        for (let k = 0; k < 10; k++) {
+          const row = r + (k % 5), out = o + (k > 4 ? 1 : 0);
+          if (row < n && out < outs) y[row * outs + out] = totals[k];
+        }
       }
     }
   };
