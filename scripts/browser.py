@@ -53,16 +53,16 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
-def processor_seconds(browser: Any) -> float:
+def processor_seconds(chromium: Any) -> float:
     """What all processes of the browser have computed so far: other programs take none of it."""
-    said = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
+    said = chromium.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
     return sum(float(process["cpuTime"]) for process in said["processInfo"])
 
 
 @contextmanager
-def opened(browser: Any, path: Path, **context: Any) -> Iterator[Shown]:
+def opened(chromium: Any, path: Path, **context: Any) -> Iterator[Shown]:
     """The page in a file; ``context``: Playwright's options, such as the size and the colour scheme."""
-    shown = Shown(browser.new_context(**context).new_page())
+    shown = Shown(chromium.new_context(**context).new_page())
     shown.page.on("console", lambda message: shown.said.append(message.text))
     shown.page.on("pageerror", lambda error: shown.said.append(str(error)))
     shown.page.on("request", lambda request: shown.asked.append(request.url))

@@ -99,6 +99,7 @@ function heard({ ticket, progress, ready, failed, ask, number, parts, text, done
 function opening(is) {
   at("opening").hidden = !is;
   at("target").hidden = is;
+  at("progress").value = 0;
 }
 
 function fail(message) {
