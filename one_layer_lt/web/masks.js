@@ -36,8 +36,8 @@ export class WeightPool {
 }
 
 /**
- * A Map from the name of each tensor of a ticket's model to {shape, values: Float32Array}, and, of masked ones, how many are kept; but for vectors that the
- * ticket implies. `report` is told the fraction that is done.
+ * A Map from the name of each tensor of a ticket's model, but for vectors that it implies, to {shape, values: Float32Array,
+ * kept: how many weights its mask keeps}. `report` is told the fraction that is done.
  */
 export async function weightsOf(file, pool, report = () => {}) {
   const { about } = file;

@@ -106,6 +106,7 @@ function makers(about, weights) {
   return { matrix, linear, norm };
 }
 
+/** The encoder or the decoder: how it embeds subwords, its layers, and what comes before and after them. */
 function stack(side, about, { matrix, linear, norm }) {
   const width = about[`${side}_embed_dim`], before = about[`${side}_normalize_before`];
   const activation = ACTIVATIONS[about.activation_fn];

@@ -193,7 +193,7 @@ function point(span) {
 function shade(weights, number = 0, part = 0) {
   const lines = at("source").value.split("\n");
   at("shade").textContent = `${lines.join("\n")}\n`; // of one height with the text over it
-  if (weights.length === 0) return;
+  if (weights.length === 0 || shown[number].line !== lines[number]) return;
   const counts = shown[number].parts.map(({ source }) => wordsOf(source).length);
   const pieces = lines[number].split(/(\s+)/);
   if (pieces.filter((piece) => piece.trim()).length !== sum(counts)) return; // it was cut into other words
@@ -216,16 +216,16 @@ function describe(ready) {
   if (!ready) return;
   const { about, size, kept, pieces, seconds } = ready;
   const { architecture: a, configs, weights, masks } = about;
-  const every = (values) => [...new Set(values)].join(", "), shown = (number) => number.toLocaleString("en");
+  const every = (values) => [...new Set(values)].join(", "), grouped = (number) => number.toLocaleString("en");
   const drawn = weights.map((spec) => spec.shape.reduce((all, side) => all * side, 1));
   const masked = sum(masks.map((mask) => drawn[mask.weight]));
   const facts = {
     Rule: every(configs.map((config) => config.rule)),
     "Random weights": `${every(weights.map((spec) => spec.init))}, of seed ${every(weights.map((spec) => spec.seed))}`,
-    Weights: `${shown(masked)} under masks, of which ${((100 * kept) / masked).toFixed(1)}% are kept; ${shown(sum(drawn))} are drawn`,
+    Weights: `${grouped(masked)} under masks, of which ${((100 * kept) / masked).toFixed(1)}% are kept; ${grouped(sum(drawn))} are drawn`,
     Model: `${a.encoder_layers} + ${a.decoder_layers} layers of width ${a.encoder_embed_dim}, ${a.encoder_attention_heads} heads`,
-    Subwords: `${shown(pieces)} sentencepieces`,
-    File: `${shown(size)} bytes, against ${shown(4 * masked)} in float32`,
+    Subwords: `${grouped(pieces)} sentencepieces`,
+    File: `${grouped(size)} bytes, against ${grouped(4 * masked)} in float32`,
   };
   at("opened").textContent = `${(size / 1e6).toFixed(2)} MB, unpacked in ${seconds.toFixed(2)} s`;
   at("about").replaceChildren(...Object.entries(facts).flatMap(([name, fact]) => {

@@ -131,6 +131,10 @@ class TestUsing:
         assert shown.page.text_content("#shade") == "\n".join(LINES) + "\n"
         shown.page.hover("h1")
         assert shown.page.query_selector("#shade mark") is None
+        shown.page.evaluate("document.getElementById('source').value = 'Golf.'")  # not translated yet
+        shown.page.hover("#target p:nth-of-type(2) span:first-of-type")
+        assert shown.page.query_selector("#shade mark") is None
+        shown.page.hover("h1")
 
     def test_by_the_keyboard_alone(self, shown: Shown) -> None:
         shown.translate(LINES)
