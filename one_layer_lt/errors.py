@@ -20,4 +20,4 @@ def flagged(said: object, flags: Mapping[str, str]) -> str:
         name = match[0]
         return flags.get(name, name) if "_" in name or not match.start() or match[1] else name
 
-    return re.sub(r"\b[a-z_]+\b(?=( -?\d)?)", flag, str(said))
+    return re.sub(r"(?<![\w-])[a-z_]+\b(?=( -?\d)?)", flag, str(said))

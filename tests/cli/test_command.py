@@ -84,17 +84,15 @@ def test_a_name_of_before_is_understood() -> None:
     assert "fold" not in cli.overview().split()
 
 
-@pytest.mark.parametrize("name", ["average", "compare", "distil", "distributed", "embeddings", "prune", "score"])
-def test_files_that_stored_commands_name_are_subcommands(
-    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_script_that_stored_commands_name_is_a_subcommand(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    script = str(ROOT / "scripts" / f"{name}.py")
+    script = str(ROOT / "scripts" / "score.py")
     monkeypatch.setattr(sys, "argv", [script, "--help"])
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(script, run_name="__main__")
     assert ended.value.code == 0
-    subcommand = "launch" if name == "distributed" else name
-    assert capsys.readouterr().out.startswith(f"usage: one-layer-lt {subcommand} ")
+    assert capsys.readouterr().out.startswith("usage: one-layer-lt score ")
 
 
 def test_without_fairseq_a_subcommand_says_what_to_install() -> None:

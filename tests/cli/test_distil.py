@@ -51,7 +51,7 @@ def speak(monkeypatch: pytest.MonkeyPatch, said: dict[str, list[str]]) -> list[l
         commands.append(list(command))
         after = dict(zip(command, command[1:]))
         source, target = after["--source-lang"], after["--target-lang"]
-        text = MMapIndexedDataset(f"{command[3]}/train.{source}-{target}.{source}")
+        text = MMapIndexedDataset(f"{command[1]}/train.{source}-{target}.{source}")
         found = said[Path(after["--path"]).name]
         assert len(text) == len(found) == wanted
         return found

@@ -21,6 +21,7 @@ FLAGS = {"keep": "--keep", "drop": "--frozen-dropped", "max_len_a": "--max-len-a
         ("no max_len_a", "no --max-len-a"),
         ("drop -1 keeps", "--frozen-dropped -1 keeps"),
         ("the rule keep_x keeps keep", "the rule keep_x keeps keep"),
+        ("it has --my-keep 2, --keep 1", "it has --my-keep 2, --keep 1"),
         ("", ""),
     ],
 )

@@ -167,5 +167,5 @@ class TestModels:
             with pytest.raises(ValueError, match=f"bits must be a whole number from 2 to 8, not {bits}"):
                 round_weights_(images, bits)
         assert not list(parametrized_modules(images, RoundedWeight))
-        with pytest.raises(ValueError, match=r"conv\.weight is already parametrized"):
+        with pytest.raises(ValueError, match=r"conv\.weight is parametrized already"):
             round_weights_(mask_(images, MaskConfig()), 2)
