@@ -248,7 +248,7 @@ def test_masks_of_signs_overlap_where_they_are_positive(tmp_path: Path) -> None:
     ("text", "reference", "expected"),
     [
         ("A man runs.", "A man runs.", ["A man runs."]),
-        ("A dog runs fast!", "A man runs!", ["A ", "<dog>", " ", "runs", " ", "<fast>", "!"]),
+        ("A dog runs fast!", "A man runs!", ["A", " ", "<dog>", " ", "runs", " ", "<fast>", "!"]),
         ("我爱猫", "我爱狗", ["我爱", "<猫>"]),
         ("", "A man.", []),
     ],
