@@ -115,7 +115,7 @@ def _sizes(entries: Sequence[Entry]) -> Iterator[str]:
 def _kept(entry: Entry) -> tuple[list[str], dict[str, dict[str, float]]]:
     """The layers, and the fractions by kind and layer; none where every weight is kept."""
     kept = masks.kept(entry.ticket) if entry.ticket else {}
-    layers = {layer: [int(part) for part in layer.split(".") if part] for of in kept.values() for layer in of}
+    layers = {layer: [(len(part), part) for part in layer.split(".")] for of in kept.values() for layer in of}
     whole = all(fraction == 1 for of in kept.values() for fraction in of.values())
     return sorted(layers, key=layers.__getitem__), {} if whole else kept
 
