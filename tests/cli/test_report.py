@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -289,6 +289,7 @@ _ANY = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(value=_ANY)
 def test_no_json_is_too_odd_to_read(value: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = write(tmp_path_factory.getbasetemp() / "odd.json", value)
