@@ -16,7 +16,7 @@ FAIRSEQ = [
 ]
 TRANSLATE = ["ctranslate2", "sentencepiece"]
 DATA = ["babel", "gensim", "mosestokenizer", "num2words", "sentencepiece", "subword-nmt"]
-PLOTS = ["matplotlib", "tomli; python_version < '3.11'"]
+PLOTS = ["jinja2", "matplotlib", "tomli; python_version < '3.11'"]
 VISION = ["pillow>=9.1", "scikit-learn", "tensorboardX"]
 TRITON = "triton; platform_system == 'Linux' and platform_machine == 'x86_64'"
 TEST = [
@@ -40,7 +40,7 @@ setup(
     package_dir={"": "."},  # so that an editable install finds scripts/ too
     packages=find_packages(include=["one_layer_lt*", "fairseq_plugins*", "data_prep*"]),
     include_package_data=True,
-    package_data={"one_layer_lt.web": ["*.css", "*.html", "*.js"]},
+    package_data={"one_layer_lt.report": ["*.html"], "one_layer_lt.web": ["*.css", "*.html", "*.js"]},
     install_requires=[
         "numpy",
         "rich",

@@ -23,7 +23,8 @@ With `kind = "vision"`, the flags are those of `one-layer-lt vision train`, `dat
 
 A run that was stopped goes on where it stopped. A run that fails is named, and the others go on. Results are written to
 docs/results/STUDY/RUN-sSEED.json, and `python -m scripts.tables` makes the pages. The results of a study outside
-scripts/studies are written to results/ beside the study, or to --out FOLDER, with a page STUDY.md.
+scripts/studies are written to results/ beside the study, or to --out FOLDER, with a page STUDY.md, and a report to look
+at, STUDY.html.
 """
 
 from __future__ import annotations
@@ -41,8 +42,9 @@ from typing import Any, Optional
 from data_prep.lib.lock import locked
 from one_layer_lt import TicketError, process, terminal
 from one_layer_lt.cli.parser import Parser, count
+from one_layer_lt.cli.report import report
 from one_layer_lt.errors import UserError
-from one_layer_lt.files import write_json
+from one_layer_lt.files import write_json, write_whole
 from one_layer_lt.origin import commit, machine
 from scripts import images, tables, translators
 from scripts.results import RESULTS, ROOT
@@ -138,6 +140,9 @@ def main() -> None:
     results = args.out or results_of(args.study)
     if results.resolve() != RESULTS and (rows := tables.rows_of(args.study, results)):
         print(f"tables: {tables.draw(args.study, rows, results)}")
+        page = results / f"{args.study.stem}.html"
+        write_whole(page, report([run.result for row in rows for run in row.runs]))
+        print(f"report: {page}")
     if failed:
         raise UserError(f"{len(failed)} of {len(runs)} runs failed: {failed[0]}")
 

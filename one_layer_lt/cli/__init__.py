@@ -25,6 +25,7 @@ GROUPS = {
         "score": ("fairseq_plugins.commands.score", "translate a test set with a checkpoint, and score it"),
         "compare": ("one_layer_lt.cli.compare", "tell whether two scores differ by more than chance"),
         "average": ("fairseq_plugins.commands.average", "average the last checkpoints of a training"),
+        "report": ("one_layer_lt.cli.report", "show runs, tickets and results as one page to look at"),
     },
     "Tickets": {
         "export": ("fairseq_plugins.commands.export", "make a ticket of a checkpoint"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -112,7 +113,9 @@ def test_a_study_of_ones_own_has_its_tables_beside_its_results(
     before = set(results.RESULTS.rglob("*"))
     folder = tmp_path / (out or "results")
     swept(monkeypatch, toys, "dense", *(["--out", folder] if out else []))
-    assert capsys.readouterr().out.splitlines()[-1] == f"tables: {folder / 'toys.md'}"
+    said = capsys.readouterr().out.splitlines()[-2:]
+    assert said == [f"tables: {folder / 'toys.md'}", f"report: {folder / 'toys.html'}"]
+    assert "1 dense-s1" in re.sub("<.*?>", "", (folder / "toys.html").read_text())
     page = (folder / "toys.md").read_text()
     assert "| dense | 400 | 2 | [1](toys/dense-s1.json) [2](toys/dense-s2.json) |" in page
     assert f"The runs were trained by `python scripts/sweep.py {toys}`" in page
