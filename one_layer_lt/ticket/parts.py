@@ -99,8 +99,7 @@ class Mask:
     @property
     def kept_in_all(self) -> int:
         """How many weights of the whole tensor the mask keeps."""
-        locked = 0 if self.layout.locked is None else self.layout.locked.numel()
-        return (self.kept + locked) * math.prod(self.config.tiles)
+        return (self.kept + self.layout.held) * math.prod(self.config.tiles)
 
     def values(self) -> Tensor:
         """The whole mask: small integers, of the weight's shape."""
