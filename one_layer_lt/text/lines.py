@@ -12,8 +12,10 @@ from typing import IO, Callable, cast
 
 from ..errors import UserError
 from ..progress import progress
+from ..unpacking import check_unpacked
 
 Pair = tuple[Path, Path]  # source file, target file
+LONGEST = 1 << 20  # bytes of a line
 
 
 def open_binary(path: Path) -> IO[bytes]:
@@ -28,12 +30,18 @@ def open_binary(path: Path) -> IO[bytes]:
 
 def read_lines(path: Path) -> Iterator[str]:
     """Lines without their ends. Only "\\n" (or "\\r\\n") ends a line; a "\\r" within becomes a space, because fairseq
-    would take it for a line end, and a leading byte order mark is dropped.
+    would take it for a line end, and a leading byte order mark is dropped. Raises ``UserError`` for lines of more than
+    ``LONGEST`` bytes, text that is not UTF-8, and gzip files that are damaged or unpack to far more than they hold.
     """
-    number = 0
+    number = size = 0
     with open_binary(path) as file:
         try:
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(iter(lambda: file.readline(LONGEST + 1), b""), 1):
+                size += len(line)
+                if len(line) > LONGEST:
+                    raise UserError(f"{path}: line {number} is of more than {LONGEST:,} bytes: no sentence is that long")
+                if number % 4096 == 0 and isinstance(file, gzip.GzipFile):
+                    check_unpacked(path, size)
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
                 yield text.replace("\r", " ")
         except UnicodeDecodeError as error:

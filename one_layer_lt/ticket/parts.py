@@ -35,7 +35,7 @@ def refusing() -> Iterator[None]:
         raise TicketError("takes more memory than there is") from None
     except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
         said = "".join(str(error).splitlines()[:1]) or type(error).__name__
-        raise TicketError(said) from error
+        raise TicketError(f"{said:.200}") from error
 
 
 @dataclass(frozen=True)
