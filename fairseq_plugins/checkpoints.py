@@ -58,10 +58,12 @@ def load(path: Path, mmap: bool = False) -> dict[str, Any]:
     ``check_checkpoint``, and ``OSError`` where there is nothing to read.
     """
     allow_fairseq_checkpoints()
+    with path.open("rb"):  # what cannot be read at all is the usual error
+        pass
     try:
         _check_stored(path)
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except (OSError, UserError):
+    except UserError:
         raise
     except Exception as error:  # torch raises whatever it stumbles over
         raise UserError(f"{path} is damaged, or no fairseq checkpoint{_advice(path)}") from error

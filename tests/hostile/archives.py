@@ -30,7 +30,7 @@ def png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
 
 
-TEXT = {name: b"a b\n" * 9 for name in NAMES}
+TEXT = dict.fromkeys(NAMES, b"a b\n" * 9)
 IMAGES = {f"{split}/{label}/1.png": png(2, 2) for split in ("train", "test") for label in ("cat", "dog")}
 
 
@@ -70,8 +70,7 @@ def streamed(name: str, ending: str, size: int) -> Callable[[Path], Path]:
 
     def make(folder: Path) -> Path:
         path = folder / f"a{ending}"
-        file = gzip.open(path, "wb", 1) if ending == ".tgz" else lzma.open(path, "wb", preset=0)
-        with file:
+        with gzip.open(path, "wb", 1) if ending == ".tgz" else lzma.open(path, "wb", preset=0) as file:
             file.write(member(name, size).tobuf())
             for _ in range(size >> 20):
                 file.write(bytes(1 << 20))
@@ -148,17 +147,27 @@ def cases() -> list[Case]:
             found.append(Case(f"{of}: a tar's member {name!r}", tar(honest, entry), read, climbs))
             found.append(Case(f"{of}: a zip's member {name!r}", zipped({name: b"a b\n", **honest}), read, climbs))
         for ending in (".tgz", ".tar.xz"):
-            found.append(Case(f"{of}: zeros in {ending}", streamed(odd, ending, 256 << 20), read, slow=ending != ".tgz"))
-            found.append(Case(f"{of}: zeros beside, {ending}", streamed("x", ending, 256 << 20), read, slow=ending == ".tgz"))
+            found.append(
+                Case(f"{of}: zeros in {ending}", streamed(odd, ending, 256 << 20), read, slow=ending != ".tgz")
+            )
+            found.append(
+                Case(f"{of}: zeros beside, {ending}", streamed("x", ending, 256 << 20), read, slow=ending == ".tgz")
+            )
         found += [
             Case(f"{of}: zeros in a zip", zipped({odd: bytes(100 << 20)}), read),
             Case(f"{of}: a zip by lzma", zipped({odd: bytes(100 << 20), **some}, zipfile.ZIP_LZMA), read),
             Case(f"{of}: a zip by bzip2", zipped({**some, odd: b"a"}, zipfile.ZIP_BZIP2), read),
-            Case(f"{of}: a member of an exabyte", raw(member(odd, 1 << 60).tobuf(tarfile.GNU_FORMAT) + bytes(1024)), read),
+            Case(
+                f"{of}: a member of an exabyte", raw(member(odd, 1 << 60).tobuf(tarfile.GNU_FORMAT) + bytes(1024)), read
+            ),
             Case(f"{of}: a negative size", raw(_negative(odd) + bytes(1024)), read),
             Case(f"{of}: 5,000 headers of headers", raw(headers(tarfile.XHDTYPE, 5000, 0) + bytes(1024)), read),
             Case(f"{of}: 5,000 long names", raw(headers(tarfile.GNUTYPE_LONGNAME, 5000, 0) + bytes(1024)), read),
-            Case(f"{of}: a long name of 4 GiB", raw(member("x", 1 << 32, tarfile.GNUTYPE_LONGNAME).tobuf(tarfile.GNU_FORMAT)), read),
+            Case(
+                f"{of}: a long name of 4 GiB",
+                raw(member("x", 1 << 32, tarfile.GNUTYPE_LONGNAME).tobuf(tarfile.GNU_FORMAT)),
+                read,
+            ),
             Case(f"{of}: a sparse member of a terabyte", raw(sparse(1 << 40)), read),
             Case(f"{of}: noise", raw(bytes(range(256)) * 40, ".tgz"), read),
             Case(f"{of}: an empty file", raw(b"", ".tar.xz"), read),

@@ -109,8 +109,7 @@ def flips(path: Path) -> tuple[int, int]:
         path.write_bytes(odd)
         try:
             read(path)
-        except UserError as error:
-            assert "\n" not in str(error)
+        except UserError:
             refused += 1
     return tried, refused
 
@@ -125,7 +124,7 @@ def nested(depth: int) -> Any:
 def cases() -> list[Case]:
     evil = "__import__('pathlib').Path('trace').touch() or [(8, 3)]"
     shared: list[Any] = ["x"]
-    for _ in range(60):
+    for _ in range(40):
         shared = [shared, shared]
     small = torch.zeros(1)
     made: list[tuple[str, Callable[[Path], Path], str | None]] = [
@@ -133,20 +132,28 @@ def cases() -> list[Case]:
         ("a call of eval", pickled(Called(eval, evil)), REFUSED),
         ("a call of the system in a plain pickle", plain(pickle.dumps(Called(os.system, "touch trace"), 2)), REFUSED),
         ("an array of objects", pickled({"model": {}, "x": np.array([object()], dtype=object)}), REFUSED),
-        ("an array from a pointer", pickled({"model": {}, "x": Called(np.ndarray, (4,), np.dtype("O"), b"A" * 32)}), None),
+        (
+            "an array from a pointer",
+            pickled({"model": {}, "x": Called(np.ndarray, (4,), np.dtype("O"), b"A" * 32)}),
+            None,
+        ),
         ("16 GiB by name", pickled({"model": {"x": Called(torch.FloatTensor, 1 << 32)}}), REFUSED),
         ("16 GiB of bytes", pickled({"model": {}, "x": Called(bytearray, 1 << 34)}), REFUSED),
         ("a tensor of 10^12 numbers seen in one", saved(model={"x": small.expand(10**6, 10**6)}), REFUSED),
-        ("100 tensors, each all of the file", saved(model={f"x{n}": small.expand(200) for n in range(100)}), REFUSED),
+        ("100 tensors, each all of the file", saved(model={f"x{n}": small.expand(8000) for n in range(100)}), REFUSED),
         ("a sparse tensor", saved(model={"x": torch.zeros(9, 9).to_sparse()}), REFUSED),
         ("a tensor without its numbers", saved(model={"x": torch.empty(10**6, 10**6, device="meta")}), REFUSED),
         ("parts nested 500 deep", saved(extra_state=nested(400)), REFUSED),
-        ("2^60 parts", saved(extra_state=shared), ACCEPTED),
-        ("2^60 settings", saved(cfg={"common": shared}), None),
+        ("2^40 parts", saved(extra_state=shared), ACCEPTED),
+        ("2^40 settings", saved(cfg={"common": shared}), None),
         ("a note numbered 2^31", pickled(None, raw=b"\x80\x02}r\xff\xff\xff\x7f."), REFUSED),
         ("text of 2^31 bytes in ten", pickled(None, raw=b"\x80\x02X\xff\xff\xff\x7fab."), REFUSED),
         ("half a gigabyte of zeros, compressed", compressed, REFUSED),
-        ("a model that evaluates its options", setting("model", _name="fconv", arch="fconv", encoder_layers=evil), REFUSED),
+        (
+            "a model that evaluates its options",
+            setting("model", _name="fconv", arch="fconv", encoder_layers=evil),
+            REFUSED,
+        ),
         ("an option that is evaluated", setting("model", adaptive_softmax_cutoff=evil), REFUSED),
         ("another task", setting("task", _name="language_modeling"), REFUSED),
         ("a file of the reader's", setting("model", encoder_embed_path="/etc/passwd"), REFUSED),

@@ -6,7 +6,6 @@ import gzip
 from collections.abc import Callable
 from pathlib import Path
 
-from one_layer_lt.errors import UserError
 from tests.hostile.engine import ACCEPTED, REFUSED, Case
 
 HONEST = b"".join(b"w%d of x%d\n" % (number % 90, number % 7) for number in range(400))
@@ -73,11 +72,7 @@ def described(content: bytes) -> Callable[[Path], Path]:
 def manifest(folder: Path) -> None:
     from one_layer_lt.text.manifest import Manifest
 
-    try:
-        Manifest.read(folder)
-    except UserError as error:
-        assert "\n" not in str(error)
-        raise
+    Manifest.read(folder)
 
 
 def cases() -> list[Case]:
@@ -91,14 +86,22 @@ def cases() -> list[Case]:
         ("half a letter", side(HONEST + b"\xe2\x82"), REFUSED),
         ("half of a pair", side(HONEST + b"\xed\xa0\x80\n"), REFUSED),
         ("UTF-16", side("a b\n".encode("utf-16") * 50), REFUSED),
-        ("mixed ends of lines", side(b"a\rb\r\n\xe2\x80\xa8c\x0bd\x0c\x85\n".replace(b"\x85", b"\xc2\x85") * 99 + HONEST), ACCEPTED),
+        (
+            "mixed ends of lines",
+            side(b"a\rb\r\n\xe2\x80\xa8c\x0bd\x0c\x85\n".replace(b"\x85", b"\xc2\x85") * 99 + HONEST),
+            ACCEPTED,
+        ),
         ("a byte order mark", side(b"\xef\xbb\xbf" + HONEST), ACCEPTED),
         ("byte order marks throughout", side(b"\xef\xbb\xbfa\xef\xbb\xbf b\n" * 99 + HONEST), ACCEPTED),
         ("a million empty lines", side(b"\n" * 10**6 + HONEST), ACCEPTED),
         ("nothing", side(b"", b""), None),
         ("one side longer", side(HONEST, b"a\n" * 7), REFUSED),
         ("escapes for terminals", side(b"\x1b[2J\x07 a\x1b]0;x\x07 b\n\xc2\x9b31m c\n" * 99 + HONEST), ACCEPTED),
-        ("names of subwords and of fairseq", side(b"<s> </s> <unk> <pad> \xe2\x96\x81 @@ #fairseq:overwrite\n" * 99 + HONEST), ACCEPTED),
+        (
+            "names of subwords and of fairseq",
+            side(b"<s> </s> <unk> <pad> \xe2\x96\x81 @@ #fairseq:overwrite\n" * 99 + HONEST),
+            ACCEPTED,
+        ),
         ("a gzip file that is cut", side(gzip.compress(HONEST * 9)[:60], HONEST), REFUSED),
         ("a gzip file of gzip files", side(gzip.compress(gzip.compress(HONEST)), HONEST), REFUSED),
     ]

@@ -9,17 +9,19 @@ import contextlib
 import os
 import re
 import resource
-import shutil
 import signal
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Callable, NoReturn, Optional
 
+from one_layer_lt import load_ticket, terminal
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "tickets"
 CONSTANT = 256 << 20  # bytes for the interpreter, and what libraries load as they are used
 SECONDS = 10  # of the processor
 _HARD = 2 << 30  # bytes of addresses above those before: what would take more fails
@@ -32,9 +34,10 @@ _SECRET = "of nobody's business"
 class Case:
     """A hostile file, and who reads it.
 
-    make: writes the file into a folder, and returns its path. read: what reads it, in that folder, raising ``UserError``
-    where it refuses; it may return how many of several files it tried and refused. outcome: which one it must come to;
-    None: either. twice: bytes that an honest file of this kind takes. slow: only in the long run.
+    make: writes the file into a folder, and returns its path. read: what reads it, in that folder, raising
+    ``UserError`` where it refuses; it may return how many of several files it tried and refused. outcome: which one it
+    must come to; None: either. honest: bytes of memory that an honest file of this kind takes. slow: only in the long
+    run.
     """
 
     name: str
@@ -75,11 +78,9 @@ def run(case: Case) -> Found:
             idle = _forked(lambda: None, box, log, counts)
 
             def read() -> None:
-                from one_layer_lt.terminal import run as ended
-
                 result: list[Any] = []
                 try:
-                    ended(lambda: result.append(case.read(file)), ValueError)
+                    terminal.run(lambda: result.append(case.read(file)), ValueError)
                 finally:
                     if result and isinstance(result[0], tuple):
                         counts.write("{} {}".format(*result[0]))
@@ -175,25 +176,9 @@ def _found(case: Case, done: _Ended, log: Any) -> Found:
     return found
 
 
-def each(classes: dict[str, Sequence[Case]], short: bool) -> Iterator[tuple[str, Found]]:
-    """Run the cases, class by class."""
-    for name, cases in classes.items():
-        for case in cases:
-            if not (short and case.slow):
-                yield name, run(case)
-
-
-def clear(folder: Path) -> None:
-    """Empty a folder."""
-    for path in folder.iterdir():
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-
-
 def prepare() -> None:
     """Import what will read: the processes that are forked start with it."""
-    import data_prep.corpus
-    import fairseq_plugins.checkpoints
-    import fairseq_plugins.fold
-    import fairseq_plugins.ticket
-    import one_layer_lt.vision.ticket
-    import scripts.study
+    for name in ("data_prep.corpus", "fairseq_plugins.checkpoints", "fairseq_plugins.ticket", "scripts.study"):
+        import_module(name)
+    for kind in ("translation-moses-bpe", "translation-sentencepiece", "vision"):
+        load_ticket(GOLDEN / f"{kind}.ticket").model()

@@ -55,7 +55,10 @@ def cases() -> list[Case]:
         "a run called nothing": (with_run('""'), None),
         "a run that is a number": (with_run('"a"', "3"), REFUSED),
         "flags that are a number": (HONEST.replace("[flags]\nlr = 1e-3", "flags = 3"), REFUSED),
-        "runs that are a list": (HONEST.replace('[runs]\n"a" = {}', "").replace("[flags]", "runs = [1]\n[flags]"), REFUSED),
+        "runs that are a list": (
+            HONEST.replace('[runs]\n"a" = {}', "").replace("[flags]", "runs = [1]\n[flags]"),
+            REFUSED,
+        ),
     }
     for key, values in {
         "seeds": ("3", '["x"]', "[1.5]", "{}", "[[1]]", "[]", "true"),
