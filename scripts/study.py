@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 import sys
@@ -191,7 +192,7 @@ def _check_types(path: Path, name: str, settings: Mapping[str, Any], flags: Mapp
         "seeds": (lambda value: isinstance(value, list) and all(type(part) is int for part in value), "integers"),
         "splits": (lambda value: all(part in ("train", "valid", "test") for part in value), "train, valid and test"),
         "beam": (is_count, "an integer above 0"),
-        "lenpen": (lambda value: all(type(part) in (int, float) for part in value), "numbers"),
+        "lenpen": (lambda value: all(type(part) in (int, float) and math.isfinite(part) for part in value), "numbers"),
         "last": (lambda value: value is None or is_count(value), "an integer above 0"),
         "bits": (lambda value: all(type(part) is int for part in value), "integers"),
         "gpus": (is_count, "an integer above 0"),

@@ -56,7 +56,7 @@ def prepared(folder: Path) -> None:
 
     from data_prep import corpus
 
-    sys.argv = ["corpus", "--from", str(folder), "--source", "de", "--target", "en", "--size", "60"]
+    sys.argv = ["corpus", "--from", str(folder), "--source", "de", "--target", "en", "--size", "20"]
     sys.argv += ["--out", str(folder / "made")]
     corpus.main()
 

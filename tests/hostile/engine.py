@@ -6,6 +6,7 @@ Everything that is read has been imported before, so that a process costs a fork
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import re
 import resource
@@ -15,6 +16,7 @@ import tempfile
 import time
 import traceback
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Callable, NoReturn, Optional
@@ -75,7 +77,6 @@ def run(case: Case) -> Found:
             if made.code:
                 return _found(case, made, log)
         with tempfile.TemporaryFile("w+") as log, tempfile.TemporaryFile("w+") as counts:
-            idle = _forked(lambda: None, box, log, counts)
 
             def read() -> None:
                 result: list[Any] = []
@@ -87,7 +88,7 @@ def run(case: Case) -> Found:
 
             done = _forked(read, box, log, counts, bounded=True)
             found = _found(case, done, log)
-            found.memory = max(0, done.memory - idle.memory)
+            found.memory = max(0, done.memory - _idle())
             counts.seek(0)
             if several := counts.read().split():
                 found.tried, found.refused = map(int, several)
@@ -100,6 +101,13 @@ def run(case: Case) -> Found:
         if any(path.name == "trace" for path in box.rglob("*")):
             found.wrong.append("ran what the file holds")
         return found
+
+
+@cache
+def _idle() -> int:
+    """Bytes of memory that a process takes which reads nothing."""
+    with tempfile.TemporaryFile("w+") as log:
+        return _forked(lambda: None, Path("/"), log, log).memory
 
 
 @dataclass(frozen=True)
@@ -182,3 +190,4 @@ def prepare() -> None:
         import_module(name)
     for kind in ("translation-moses-bpe", "translation-sentencepiece", "vision"):
         load_ticket(GOLDEN / f"{kind}.ticket").model()
+    gc.freeze()  # a collection in a fork would copy all memory

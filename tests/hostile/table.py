@@ -16,26 +16,30 @@ CLASSES: dict[str, Callable[[], list[Case]]] = {
 }
 TRIED = {
     "tickets": """
-        shapes, tiles, patterns and draws of billions; deflate bombs; every entry of the metadata with odd values; numbers
-        that are not finite; names with markup and escapes; damaged dictionaries and subword models""",
+        shapes, tiles, patterns and draws of billions; deflate bombs; every entry of the metadata with odd values;
+        numbers that are not finite; names with markup and escapes; damaged dictionaries and subword models""",
     "checkpoints": """
         pickles that call functions; bombs; tensors larger than the file; options that fairseq would evaluate; deep and
         endless parts; flipped bits""",
     "archives": """
-        tar, tar.gz, tar.xz and zip, of text and of images: paths that climb, links, devices, bombs, headers that lie""",
+        tar, tar.gz, tar.xz and zip, of text and of images: paths that climb, links, devices, bombs, and
+        headers that lie""",
     "corpora": """
-        NUL, escapes, endless lines, text that is not UTF-8, mixed line ends, byte order marks, bombs; a damaged data.json""",
+        NUL, escapes, endless lines, text that is not UTF-8, mixed line ends, byte order marks, bombs; and a
+        damaged data.json""",
     "studies": """
         TOML bombs, odd types of every setting, commands and escapes in names""",
 }
 SECTION = """\
 ## Hostile input
 
-Every file that a stranger could have written is read without trust. A reader refuses it in one line, or reads it without
-harm: it writes nothing outside the folder, runs nothing in the file, and sends the terminal nothing that it would obey.
+Every file that a stranger could have written is read without trust. A reader refuses it in one line, or reads it
+without harm: it writes nothing outside the folder, runs nothing in the file, and sends the terminal nothing that it
+would obey.
 
-`python -m tests.hostile` writes each hostile file, reads it in a process of its own, and makes this table. A process may
-take {seconds} s of the processor, and {memory} MiB of memory above what it begins with. The tests run the quick cases.
+`python -m tests.hostile` writes each hostile file, reads it in a process of its own, and makes this table. A process
+may take {seconds} s of the processor, and {memory} MiB of memory above what it begins with. The tests run the quick
+cases.
 
 | files | tried | refused | read, harmless | longest | most memory |
 |---|---:|---:|---:|---:|---:|

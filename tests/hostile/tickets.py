@@ -101,7 +101,7 @@ def redrawn() -> Callable[[Path], Path]:
 
 
 def many_weights() -> Callable[[Path], Path]:
-    about = one([1, 8], 10_000, {"rule": "bernoulli"})
+    about = one([1, 8], 3_000, {"rule": "bernoulli"})
     spec = about["weights"][0]
     about["weights"] = [{**spec, "name": f"w{number}"} for number in range(3_000)]
     about["masks"] = [{"name": f"m{number}", "weight": number, "config": 0} for number in range(3_000)]
@@ -242,8 +242,15 @@ def cases() -> list[Case]:
     found.append(Case("3,000 weights", many_weights(), command("info"), ACCEPTED))
     found.append(
         Case(
-            "as many weights as a file may cover",
+            "as many weights with a pattern as a file may cover",
             written(one([4096, 4096], 1 << 20, patterned), {"planes.0": zeros(1 << 20)}),
+            command("verify"),
+        )
+    )
+    found.append(
+        Case(
+            "as many weights as a file may cover, of another digest",
+            written(one([4096, 4096], 1 << 21, {"rule": "bernoulli"}), {"planes.0": zeros(1 << 21)}),
             command("verify"),
         )
     )
