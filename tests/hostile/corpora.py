@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tests.hostile.engine import ACCEPTED, REFUSED, Case
 
-HONEST = b"".join(b"w%d of x%d\n" % (number % 90, number % 7) for number in range(400))
+WORDS = [bytes(97 + number * step % 26 for step in (1, 3, 7, 11)) for number in range(1, 90)]
+HONEST = b"".join(b"%s %s\n" % (WORDS[number % 89], WORDS[number * 7 % 89]) for number in range(400))
 
 
 def side(content: bytes, other: bytes | None = None) -> Callable[[Path], Path]:
@@ -20,7 +21,7 @@ def side(content: bytes, other: bytes | None = None) -> Callable[[Path], Path]:
                 (folder / f"{split}.{language}").write_bytes(HONEST)
         (folder / "train.de").write_bytes(content)
         lines = content.count(b"\n") + (not content.endswith(b"\n"))
-        (folder / "train.en").write_bytes(b"a b\n" * lines if other is None else other)
+        (folder / "train.en").write_bytes((HONEST.splitlines()[0] + b"\n") * lines if other is None else other)
         return folder
 
     return make
@@ -56,7 +57,7 @@ def prepared(folder: Path) -> None:
 
     from data_prep import corpus
 
-    sys.argv = ["corpus", "--from", str(folder), "--source", "de", "--target", "en", "--size", "20"]
+    sys.argv = ["corpus", "--from", str(folder), "--source", "de", "--target", "en", "--size", "50"]
     sys.argv += ["--out", str(folder / "made")]
     corpus.main()
 

@@ -177,7 +177,7 @@ def _found(case: Case, done: _Ended, log: Any) -> Found:
     errors = re.findall(r"^error: .*$", said, re.MULTILINE)
     if outcome == REFUSED and (len(errors) != 1 or len(errors[0]) > 5000):
         found.wrong.append("was not refused in one line")
-    if "more memory than there is" in said or "can't allocate" in said or "MemoryError" in said:
+    if re.search("more memory than there is|can't allocate|Unable to allocate|MemoryError", said):
         found.wrong.append("asked for all memory")
     if any(not (letter.isprintable() or letter in "\n\t\r") for letter in said):
         found.wrong.append("wrote control characters")
