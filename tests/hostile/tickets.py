@@ -18,7 +18,8 @@ from safetensors.torch import load
 from torch import Tensor
 
 from one_layer_lt import TicketError, cli, load_ticket
-from one_layer_lt.cli import info, verify
+from one_layer_lt.cli import info
+from one_layer_lt.ticket import WeightPool
 from one_layer_lt.ticket.sizes import sizes
 from tests.core.test_ticket_fuzz import ODD, places
 from tests.hostile.engine import ACCEPTED, GOLDEN, REFUSED, Case
@@ -168,10 +169,12 @@ def opened(path: Path) -> None:
     measured = sizes(ticket)
     info._table(measured)
     list(info._summary(ticket, measured))
-    if ticket.architecture.get("kind") != "vision":
-        verify._build(ticket, verify.WeightPool())
-        return
-    ticket.model()
+    pool = WeightPool()
+    for spec in ticket.weights:
+        if spec not in ticket.existing:
+            pool.get(spec, ticket.redraws.get(spec))
+    if ticket.architecture:
+        ticket.model(pool)
 
 
 def flipped(name: str) -> tuple[Callable[[Path], Path], Callable[[Path], tuple[int, int]]]:
