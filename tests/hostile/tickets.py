@@ -18,8 +18,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from one_layer_lt import TicketError, cli, load_ticket
-from one_layer_lt.cli import info
-from one_layer_lt.ticket import WeightPool
+from one_layer_lt.cli import info, verify
 from one_layer_lt.ticket.sizes import sizes
 from tests.core.test_ticket_fuzz import ODD, places
 from tests.hostile.engine import ACCEPTED, GOLDEN, REFUSED, Case
@@ -169,12 +168,7 @@ def opened(path: Path) -> None:
     measured = sizes(ticket)
     info._table(measured)
     list(info._summary(ticket, measured))
-    pool = WeightPool()
-    for spec in ticket.weights:
-        if spec not in ticket.existing:
-            pool.get(spec, ticket.redraws.get(spec))
-    if ticket.architecture:
-        ticket.model(pool)
+    verify.check(ticket)
 
 
 def flipped(name: str) -> tuple[Callable[[Path], Path], Callable[[Path], tuple[int, int]]]:
