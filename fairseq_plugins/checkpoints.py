@@ -11,6 +11,7 @@ import argparse
 import math
 import pickle
 import struct
+import zipfile
 from argparse import Namespace
 from collections.abc import Iterator
 from functools import wraps
@@ -41,6 +42,7 @@ EVALUATED = ("cutoff", "att_config")
 OPENED = ("embed_path",)
 _MOST = 1_000_000  # parts that settings and states may have
 _DEEPEST = 50
+_MOST_TIED = 16  # times that one tensor may be in a model
 _FORMATS = {"b1": "?", "i4": "<i", "i8": "<q", "f4": "<f", "f8": "<d"}  # numpy's code of a type -> that of struct
 _PLAIN = (type(None), bool, int, float, str)
 
@@ -56,18 +58,42 @@ def load(path: Path, mmap: bool = False) -> dict[str, Any]:
     ``check_checkpoint``, and ``OSError`` where there is nothing to read.
     """
     allow_fairseq_checkpoints()
+    with path.open("rb"):  # what cannot be read at all is the usual error
+        pass
     try:
+        _check_stored(path)
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except OSError:
+    except UserError:
         raise
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # torch raises whatever it stumbles over
         raise UserError(f"{path} is damaged, or no fairseq checkpoint{_advice(path)}") from error
     if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
         raise UserError(f"{path} is no fairseq checkpoint: it holds no model")
     if not all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state["model"].items()):
         raise UserError(f"{path} is no fairseq checkpoint: its model holds more than tensors")
+    _check_tensors(state["model"], path)
     check_checkpoint(state, path)
     return {name: part if name == "cfg" else _with_arrays(part) for name, part in state.items()}
+
+
+def _check_stored(path: Path) -> None:
+    """torch stores what it writes as it is, but would unpack a stranger's bomb."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as parts:
+            if any(part.compress_type != zipfile.ZIP_STORED for part in parts.infolist()):
+                raise UserError(f"{path} is no fairseq checkpoint: its parts are compressed")
+
+
+def _check_tensors(model: dict[str, Tensor], path: Path) -> None:
+    """A few bytes can be seen as a tensor of any size: refuse what is no plain tensor, or larger than the file."""
+    size = path.stat().st_size
+    seen = 0
+    for name, tensor in model.items():
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+            raise UserError(f"{path} is no fairseq checkpoint: {name!r:.60} is no plain tensor")
+        seen += tensor.nbytes
+        if tensor.nbytes > size or seen > _MOST_TIED * size:
+            raise UserError(f"{path} is no fairseq checkpoint: its tensors are larger than the file")
 
 
 def _advice(path: Path) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import cached_property
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -13,12 +16,16 @@ from .rules import MaskRule
 from .selection import kept_count
 from .weights import draw_words
 
+_BLOCK = 1 << 20  # words of a pattern in memory at a time
+_LOCKED, _FREE = 1, 2  # in a pattern; 0: dropped
+
 
 class Layout:
     """Which weights of one tensor a mask is searched for, and how it covers the whole.
 
     shape: the weight's. scores_shape: the scores': one tile of the weight. searched: how many of them are searched;
-    the others are dropped or locked by a pattern, a function of the seed and the tensor's name.
+    the others are dropped or locked by a pattern, a function of the seed and the tensor's name. held: how many are
+    locked.
     """
 
     def __init__(self, config: MaskConfig, shape: tuple[int, ...], name: str) -> None:
@@ -29,22 +36,32 @@ class Layout:
             )
         self.config, self.shape, self.name = config, tuple(shape), name
         self.scores_shape = tile_shape(self.shape, config)
-        self.free: Tensor | None = None
-        self.locked: Tensor | None = None
+        self.searched, self.held = math.prod(self.scores_shape), 0
+        self._pattern: npt.NDArray[np.uint8] | None = None
         if config.drop or config.lock:
-            self.free, self.locked = _pattern(config, math.prod(self.scores_shape), name)
-        self.searched = math.prod(self.scores_shape) if self.free is None else self.free.numel()
+            self._pattern = _pattern(config, self.searched, name)
+            self.held, self.searched = (int(np.count_nonzero(self._pattern == kind)) for kind in (_LOCKED, _FREE))
+
+    @cached_property
+    def free(self) -> Tensor | None:
+        """The indices of the searched ones: int64, ascending; None where all are."""
+        return None if self._pattern is None else torch.from_numpy(np.flatnonzero(self._pattern == _FREE))
+
+    @cached_property
+    def locked(self) -> Tensor | None:
+        """The indices of those that are kept for good."""
+        return None if self._pattern is None else torch.from_numpy(np.flatnonzero(self._pattern == _LOCKED))
 
     @property
     def is_plain(self) -> bool:
         """Whether the mask is that of the scores as they stand."""
-        return self.free is None and self.config.tiles == (1, 1) and self.config.rescale == "none"
+        return self._pattern is None and self.config.tiles == (1, 1) and self.config.rescale == "none"
 
     def new_rule(self) -> MaskRule:
         """The rule for the searched scores: locked weights count as kept."""
         keep = None
-        if self.config.keep is not None and self.locked is not None:
-            wanted = kept_count(self.config.keep, math.prod(self.scores_shape)) - self.locked.numel()
+        if self.config.keep is not None and self._pattern is not None:
+            wanted = kept_count(self.config.keep, math.prod(self.scores_shape)) - self.held
             keep = min(max(wanted, 0), self.searched) / max(self.searched, 1)
         rule = self.config.new_rule(keep)
         rule.context.name = self.name
@@ -129,12 +146,14 @@ def tile_shape(shape: tuple[int, ...], config: MaskConfig) -> tuple[int, ...]:
     return (shape[0] // rows, shape[1] // columns, *shape[2:])
 
 
-def _pattern(config: MaskConfig, n: int, name: str) -> tuple[Tensor, Tensor]:
-    """The indices of the searched and of the locked ones of ``n`` weights: int64, ascending."""
-    words = draw_words(n, seed=config.seed, name=f"frozen:{name}")
+def _pattern(config: MaskConfig, n: int, name: str) -> npt.NDArray[np.uint8]:
+    """Of each of ``n`` weights whether it is dropped (0), locked (1) or searched (2)."""
     dropped, locked = round(config.drop * 2**32), round(config.lock * 2**32)
-    is_locked = (words >= dropped) & (words < dropped + locked)
-    free = (words >= dropped + locked).nonzero()[0]
-    if free.size == 0:
+    kinds = np.empty(n, np.uint8)
+    for start in range(0, n, _BLOCK):
+        block = kinds[start : start + _BLOCK]
+        words = draw_words(block.size, seed=config.seed, name=f"frozen:{name}", first=start)
+        np.add(words >= dropped, words >= dropped + locked, out=block, dtype=np.uint8)
+    if not (kinds == _FREE).any():
         raise ValueError(f"drop {config.drop} and lock {config.lock} leave none of the {n} weights of {name} to search")
-    return torch.from_numpy(free), torch.from_numpy(is_locked.nonzero()[0])
+    return kinds

@@ -82,12 +82,12 @@ def draw_uniform(shape: tuple[int, ...], bound: float, *, seed: int, name: str) 
     return _fill(tuple(shape), "uniform", bound / math.sqrt(3.0), _key(seed, name))
 
 
-def draw_words(n: int, *, seed: int, name: str) -> npt.NDArray[np.uint32]:
-    """``n`` uniform 32-bit words, by the same hash as ``draw``."""
+def draw_words(n: int, *, seed: int, name: str, first: int = 0) -> npt.NDArray[np.uint32]:
+    """``n`` uniform 32-bit words, by the same hash as ``draw``: those from the element ``first`` on."""
     words, scratch, key = np.empty(n, np.uint32), np.empty(min(n, _BLOCK), np.uint32), _key(seed, name)
     for start in range(0, n, _BLOCK):
         block = words[start : start + _BLOCK]
-        _counter_hash(start, key, block, scratch[: block.size])
+        _counter_hash(np.arange(first + start, first + start + block.size), key, block, scratch[: block.size])
     return words
 
 
@@ -184,20 +184,25 @@ class SharedWeight(nn.Module):
         chosen = torch.from_numpy(words < round(fraction * 2**32)).view(unused.shape).to(unused.device) & unused
         self.redraws[chosen] = number
         self.last_draw.fill_(number)
-        self._place(number)
+        self._place(number, chosen.flatten().nonzero().flatten().cpu().numpy())
 
     def restore(self, redraws: Tensor) -> None:
         """Make each element what draw ``redraws`` (integers, of the weight's shape) says."""
         self.redraws.copy_(redraws)
-        self._place(0)
-        for number in torch.unique(redraws).tolist():
-            self._place(int(number))
+        self.weight.copy_(draw(tuple(self.weight.shape), self.init, name=self.name, **self._drawn_by))
+        numbers = self.redraws.flatten().cpu().numpy()
+        order = np.argsort(numbers, kind="stable")
+        found, starts = np.unique(numbers[order], return_index=True)
+        for number, at in zip(found.tolist(), np.split(order, starts[1:])):
+            if number:
+                self._place(number, at)
 
-    def _place(self, number: int) -> None:
-        name = f"{self.name}@{number}" if number else self.name
-        shape = tuple(self.weight.shape)
-        drawn = draw(shape, self.init, name=name, **self._drawn_by)
-        self.weight.copy_(torch.where(self.redraws == number, drawn.to(self.weight), self.weight))
+    def _place(self, number: int, at: npt.NDArray[np.int64]) -> None:
+        """Make the elements ``at`` those of draw ``number``; no others are drawn."""
+        init, key = INITS[self.init], _key(self.seed, f"{self.name}@{number}")
+        std = init.std(tuple(self.weight.shape)) * self.scale
+        drawn = _fill((at.size,), init.family, std, key, at % self.period if self.period else at)
+        self.weight.view(-1)[torch.from_numpy(at).to(self.weight.device)] = drawn.to(self.weight)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         before = self.redraws.clone() if self.redrawn else None
@@ -224,7 +229,14 @@ def _key(seed: int, name: str) -> tuple[np.uint32, np.uint32]:
     return np.uint32(first), np.uint32(second)
 
 
-def _fill(shape: tuple[int, ...], family: str, std: float, key: tuple[np.uint32, np.uint32]) -> Tensor:
+def _fill(
+    shape: tuple[int, ...],
+    family: str,
+    std: float,
+    key: tuple[np.uint32, np.uint32],
+    at: npt.NDArray[np.int64] | None = None,
+) -> Tensor:
+    """Values of a family. at: which elements of the draw they are; default: the first."""
     out = np.empty(math.prod(shape), dtype=np.float32)
     if family == "one":
         out.fill(np.float32(std))
@@ -233,17 +245,20 @@ def _fill(shape: tuple[int, ...], family: str, std: float, key: tuple[np.uint32,
     for start in range(0, out.size, _BLOCK):
         block = out[start : start + _BLOCK]
         hashes = words[: block.size]
-        _counter_hash(start, key, hashes, scratch[: block.size])
+        counters = np.arange(start, start + block.size) if at is None else at[start : start + block.size]
+        _counter_hash(counters, key, hashes, scratch[: block.size])
         _FAMILIES[family](hashes, std, block)
     return torch.from_numpy(out).reshape(shape)
 
 
-def _counter_hash(start: int, key: tuple[np.uint32, np.uint32], out: npt.NDArray, scratch: npt.NDArray) -> None:
-    """Hash the counters ``start, start + 1, ...`` into ``out``: lowbias32 twice, keyed before each.
+def _counter_hash(
+    counters: npt.NDArray[np.int64], key: tuple[np.uint32, np.uint32], out: npt.NDArray, scratch: npt.NDArray
+) -> None:
+    """Hash the ``counters``, modulo 2^32, into ``out``: lowbias32 twice, keyed before each.
 
     With one round, two draws could hold the same run of values where their keyed counters overlap.
     """
-    out[:] = np.arange(start, start + out.size, dtype=np.uint64)
+    out[:] = counters.astype(np.uint32)
     for word in key:
         out ^= word
         for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, None)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 import sys
@@ -16,6 +17,7 @@ from one_layer_lt.optional import need
 from one_layer_lt.rounding import BITS
 from scripts.results import RESULTS, ROOT
 
+_MOST_DOTS = 10_000  # each part of a dotted key costs tomllib what all before it did
 STUDIES = ROOT / "scripts" / "studies"
 SETTINGS: dict[str, Any] = {
     "data": "",
@@ -166,22 +168,57 @@ def title_of(path: Path) -> str:
 def _parsed(path: Path) -> dict[str, Any]:
     tomllib = need("tomllib" if sys.version_info >= (3, 11) else "tomli", "plots")
     try:
-        parsed: dict[str, Any] = tomllib.loads(path.read_text())
+        text = path.read_text()
+        if text.count(".") > _MOST_DOTS:
+            raise UserError(f"{path} is no study: it has more than {_MOST_DOTS:,} dots")
+        parsed: dict[str, Any] = tomllib.loads(text)
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"no such study: {path}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is no TOML: {error}") from None
     return parsed
+
+
+def _check_types(path: Path, name: str, settings: Mapping[str, Any], flags: Mapping[str, Any]) -> None:
+    """Raises ``UserError`` for settings and flags of other types than they can be, and what terminals would obey."""
+
+    def is_count(value: Any) -> bool:
+        return type(value) is int and value >= 1
+
+    checks = {
+        "data": (lambda value: isinstance(value, str), "a folder"),
+        "seeds": (lambda value: isinstance(value, list) and all(type(part) is int for part in value), "integers"),
+        "splits": (lambda value: all(part in ("train", "valid", "test") for part in value), "train, valid and test"),
+        "beam": (is_count, "an integer above 0"),
+        "lenpen": (lambda value: all(type(part) in (int, float) and math.isfinite(part) for part in value), "numbers"),
+        "last": (lambda value: value is None or is_count(value), "an integer above 0"),
+        "bits": (lambda value: all(type(part) is int for part in value), "integers"),
+        "gpus": (is_count, "an integer above 0"),
+    }
+    for key, (holds, must) in checks.items():
+        if key in settings and not holds(settings[key]):
+            raise UserError(f"{path}: the run {name!r} has {key} {settings[key]!r:.60}: it must be {must}")
+    for flag, value in flags.items():
+        if not isinstance(value, (str, int, float)):
+            raise UserError(f"{path}: the run {name!r} has {flag!r} {value!r:.60}: a flag takes a word or a number")
+    for word in (name, settings["data"], *flags, *map(str, flags.values())):
+        if not word.isprintable():
+            raise UserError(f"{path}: the run {name!r} has {word!r:.60}, which holds characters that cannot be printed")
 
 
 def _runs(path: Path, study: Mapping[str, Any], name: str, changes: Mapping[str, Any], results: Path) -> Iterator[Run]:
     if not isinstance(changes, dict):
         raise UserError(f"{path}: the run {name!r} must be a table of flags, as {{ lr = 1e-3 }}")
+    if not isinstance(study.get("flags", {}), dict):
+        raise UserError(f"{path}: [flags] must be a table, as lr = 1e-3")
     kind = study.get("kind", "fairseq")
     settings = {key: changes.get(key, study.get(key, default)) for key, default in KINDS[kind].items()}
     flags = {**study.get("flags", {}), **{key: value for key, value in changes.items() if key not in settings}}
     for key in ("splits", "bits", "lenpen") if kind == "fairseq" else ():
         settings[key] = tuple(settings[key]) if isinstance(settings[key], list) else (settings[key],)
+    _check_types(path, name, settings, flags)
     if kind == "fairseq":
         _check(path, name, settings, flags)
     for seed in settings.pop("seeds"):

@@ -10,12 +10,14 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack
+from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from one_layer_lt.errors import UserError
 from one_layer_lt.files import whole
 from one_layer_lt.progress import progress
+from one_layer_lt.unpacking import TarHeader, check_unpacked
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,9 @@ def extract(archive: Path, names: Collection[str], into: Path) -> dict[str, Path
                 wanted.remove(name)
                 if not wanted:
                     break
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError) as error:
+    except UserError:
+        raise
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, LZMAError, ValueError, RuntimeError) as error:
         raise UserError(f"{archive} is cut short or not an archive: delete it and get it again") from error
     except OSError as error:
         if error.errno is not None:  # a real one: the disk is full, or the file may not be read
@@ -62,7 +66,10 @@ def _members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
     """Base name, size and content of every regular file, in one pass."""
     if archive.name.endswith(".zip"):
         with zipfile.ZipFile(archive) as zipped:
+            check_unpacked(archive, sum(entry.file_size for entry in zipped.infolist()))
             for entry in zipped.infolist():
+                if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise NotImplementedError  # zipfile unpacks others without a bound
                 if not entry.is_dir():
                     with zipped.open(entry) as content:
                         yield PurePosixPath(entry.filename).name, entry.file_size, content
@@ -70,8 +77,11 @@ def _members(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
     with ExitStack() as stack:
         file = stack.enter_context(archive.open("rb"))
         bar = stack.enter_context(progress(archive.name, archive.stat().st_size, "B"))
-        tar = stack.enter_context(tarfile.open(fileobj=file, mode="r|*"))
+        tar = stack.enter_context(tarfile.open(fileobj=file, mode="r|*", tarinfo=TarHeader))
+        size = 0
         for member in tar:
+            size += member.size
+            check_unpacked(archive, size)
             data = tar.extractfile(member) if member.isreg() else None
             if data is not None:
                 yield PurePosixPath(member.name).name, member.size, data

@@ -23,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     ticket = load_ticket(args.file)
     measured = sizes(ticket)
-    Console(width=max(Console().width, 110)).print(_table(measured))
+    plain = Console(width=max(Console().width, 110), markup=False, emoji=False)  # names may look like either
+    plain.print(_table(measured))
     print("\n".join(_summary(ticket, measured)))
 
 

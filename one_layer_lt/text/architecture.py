@@ -75,7 +75,8 @@ def checked(ticket: Ticket) -> dict[str, Any]:
             )
     if settings["activation_fn"] not in _ACTIVATIONS:
         raise TicketError(f"the ticket's architecture has the unknown activation {settings['activation_fn']!r:.60}")
-    if settings["encoder_layers"] + settings["decoder_layers"] > len(ticket.masks) + len(ticket.dense):
+    matrices = sum(1 + len(mask.also) for mask in ticket.masks) + len(ticket.dense)
+    if 4 * (settings["encoder_layers"] + settings["decoder_layers"]) > matrices:  # an attention alone has 4
         raise TicketError("the ticket has more layers than tensors")
     for name in ("source", "target"):
         if not isinstance(settings[name], str) or not settings[name].translate(_BETWEEN).isalnum():
@@ -116,7 +117,7 @@ def _tokens(content: bytes) -> list[str]:
             tokens.append(token)
             held.add(token)
     except ValueError as error:
-        raise TicketError(f"the ticket's dictionary is damaged ({error})") from None
+        raise TicketError(f"the ticket's dictionary is damaged ({error!s:.200})") from None
     return tokens
 
 

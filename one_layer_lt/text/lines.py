@@ -12,8 +12,10 @@ from typing import IO, Callable, cast
 
 from ..errors import UserError
 from ..progress import progress
+from ..unpacking import check_unpacked
 
 Pair = tuple[Path, Path]  # source file, target file
+LONGEST = 1 << 20  # bytes of a line
 
 
 def open_binary(path: Path) -> IO[bytes]:
@@ -28,18 +30,32 @@ def open_binary(path: Path) -> IO[bytes]:
 
 def read_lines(path: Path) -> Iterator[str]:
     """Lines without their ends. Only "\\n" (or "\\r\\n") ends a line; a "\\r" within becomes a space, because fairseq
-    would take it for a line end, and a leading byte order mark is dropped.
+    would take it for a line end, and a leading byte order mark is dropped. Raises ``UserError`` for lines of more than
+    ``LONGEST`` bytes, text that is not UTF-8, and gzip files that are damaged or unpack to far more than they hold.
     """
     number = 0
     with open_binary(path) as file:
         try:
-            for number, line in enumerate(file, 1):
+            _check_gzip(path, file)
+            for number, line in enumerate(iter(lambda: file.readline(LONGEST + 1), b""), 1):
+                if len(line) > LONGEST:
+                    raise UserError(
+                        f"{path}: line {number} is of more than {LONGEST:,} bytes: no sentence is that long"
+                    )
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
                 yield text.replace("\r", " ")
         except UnicodeDecodeError as error:
             raise UserError(f"{path}: line {number} is not UTF-8: convert the file, for example with iconv") from error
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise UserError(f"{path}: gzip file cut short or damaged at line {number}: get it again") from error
+
+
+def _check_gzip(path: Path, file: IO[bytes]) -> None:
+    """Raises as ``check_unpacked``: unpacking goes a hundred times as fast as the lines that it may bring."""
+    if isinstance(file, gzip.GzipFile):
+        while file.read(1 << 20):
+            check_unpacked(path, file.tell())
+        file.seek(0)
 
 
 _CONTROL = dict.fromkeys((*range(9), *range(14, 28), *range(127, 133), *range(134, 160), 8203, 65279))

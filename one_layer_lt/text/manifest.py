@@ -66,7 +66,7 @@ class Manifest:
             raise UserError(f"{folder} is not a prepared data folder (no {FILE}): make one with data_prep/<corpus>.sh")
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path} is not valid JSON ({error}): delete {folder} and prepare it again") from error
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             found = data.get("format") if isinstance(data, dict) else None

@@ -7,7 +7,6 @@ import logging
 import math
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import redirect_stderr
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -79,13 +78,22 @@ def encoder(subword: Subword, model: bytes) -> Callable[[Iterable[str]], Iterato
         return lambda lines: (
             " ".join(line) for batch in _batches(lines) for line in pieces.encode(batch, out_type=str, num_threads=1)
         )
-    new, said = need("subword_nmt.apply_bpe", "data").BPE, io.StringIO()
-    try:
-        with redirect_stderr(said):
-            merges = new(io.StringIO(model.decode("utf-8"), newline="\n"))
-    except SystemExit:
-        raise ValueError(" ".join(said.getvalue().split())) from None
+    codes = model.decode("utf-8")
+    _check_codes(codes)
+    merges = need("subword_nmt.apply_bpe", "data").BPE(io.StringIO(codes, newline="\n"))
     return lambda lines: (merges.process_line(line) for line in lines)
+
+
+def _check_codes(codes: str) -> None:
+    """Raises ``UserError`` for a version that subword-nmt would never have done reading, and for lines of no merge."""
+    first, *merges = codes.rstrip("\n").split("\n")
+    if not first.startswith("#version:"):
+        merges.insert(0, first)
+    elif not re.fullmatch(r"#version: \d{1,3}(\.\d{1,3}){0,3}\s*", first):
+        raise UserError(f"the BPE codes are of no version, but begin with {first!r:.60}")
+    for merge in merges:
+        if len(merge.strip("\r\n ").split(" ")) != 2:
+            raise UserError(f"the BPE codes hold {merge!r:.60}, which is no pair of units")
 
 
 def joined(kind: str, units: str) -> str:

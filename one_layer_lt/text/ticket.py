@@ -74,5 +74,10 @@ class Text:
 
     def join(self, subwords: Sequence[str]) -> list[str]:
         """Raw text from lines of subwords separated by spaces."""
-        lines = [joined(self.tokenizer, line) for line in subwords]
+        lines = [_shown(joined(self.tokenizer, line)) for line in subwords]
         return moses.detokenise(lines, self.target) if self.tokenizer == "moses-bpe" else lines
+
+
+def _shown(text: str) -> str:
+    """Text without what would drive a terminal: a dictionary may hold anything."""
+    return text if text.isprintable() else tidy(text)

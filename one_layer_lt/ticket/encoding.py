@@ -19,11 +19,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..config import MaskConfig
-from ..files import write_whole
+from ..files import whole
 from ..rules import RULES
 from ..sharing import MASK_TOO
 from ..weights import EXISTING, INITS, MOST_DRAWS, SharedWeight
-from .parts import Contents, Mask, TicketError, WeightSpec
+from .bound import check_asked
+from .parts import Contents, Mask, TicketError, WeightSpec, refusing
 from .planes import Bits, clean_padding, compress, count_ones, expand, packed_size
 
 FORMAT = "one_layer_lt.ticket"
@@ -31,27 +32,35 @@ VERSION = 1
 _KEY = "ticket"  # the one entry of the metadata
 _NO_DIGEST = "0" * 64
 _MOST_NESTING = 100
+_LONGEST_NAME = 1000  # characters
+_MOST_SCALE = 1e20  # products of scales, masks and weights then stay finite in float32
 _DENSE_TYPES = {"F32", "F16", "BF16"}
 _LATER = {"options", "rescale", "drop", "lock", "tiles"}  # fields of MaskConfig that older tickets do not have
 
 
 def write(contents: Contents, path: Path) -> None:
-    """Write the ticket, whole or not at all."""
-    write_whole(path, to_bytes(contents))
+    """Write the ticket, whole or not at all. Raises ``TicketError`` where it could not be read again."""
+    with whole(path) as part:
+        part.write_bytes(to_bytes(contents))
+        with _of_file(path):
+            _read(part)
 
 
 def to_bytes(contents: Contents) -> bytes:
     """The file: the same contents give the same bytes (on the same zlib, where masks compress)."""
-    weights, configs = contents.weights, list(dict.fromkeys(mask.config for mask in contents.masks))
+    weights = {spec: number for number, spec in enumerate(contents.weights)}
+    configs: dict[MaskConfig, int] = {}
+    for mask in contents.masks:
+        configs.setdefault(mask.config, len(configs))
     tensors = {f"dense.{name}": tensor.contiguous() for name, tensor in contents.dense.items()}
-    tensors |= {f"weight.{weights.index(spec)}": weight for spec, weight in contents.existing.items()}
+    tensors |= {f"weight.{weights[spec]}": weight for spec, weight in contents.existing.items()}
     planes: list[dict[str, Any]] = []
     assets, redraws = {}, {}
     for packed in streams(contents.masks):
         coding, tensors[f"planes.{len(planes)}"] = _stored(packed)
         planes.append(coding)
     for spec, numbers in contents.redraws.items():
-        index = str(weights.index(spec))
+        index = str(weights[spec])
         redraws[index], tensors[f"redraws.{index}"] = _stored(_to_bytes(numbers))
     for name, asset in contents.assets.items():
         assets[name], tensors[f"asset.{name}"] = _stored(asset, huffman_only=False)
@@ -65,8 +74,8 @@ def to_bytes(contents: Contents) -> bytes:
         "masks": [
             {
                 "name": mask.name,
-                "weight": weights.index(mask.weight),
-                "config": configs.index(mask.config),
+                "weight": weights[mask.weight],
+                "config": configs[mask.config],
                 **({"also": list(mask.also)} if mask.also else {}),
                 **({} if mask.scale is None else {"scale": mask.scale}),
             }
@@ -85,15 +94,29 @@ def read(path: Path) -> Contents:
 
     Raises ``TicketError`` for any flaw, and ``OSError`` where the file cannot be read at all.
     """
+    with _of_file(path):
+        return _read(path, " (get the ticket again, or a newer one_layer_lt)")
+
+
+def _read(path: Path, mend: str = "") -> Contents:
+    """mend: what to do about a whole file that says of itself what cannot be."""
     try:
         with _opened(path) as file:
             about = _about(path, file)
             try:
-                return _contents(file, about)
-            except TicketError as error:  # a whole file that says of itself what cannot be
-                raise TicketError(f"{error} (get the ticket again, or a newer one_layer_lt)") from None
+                with refusing():
+                    return _contents(file, about, path.stat().st_size)
+            except TicketError as error:
+                raise TicketError(f"{error}{mend}") from None
     except SafetensorError as error:
-        raise TicketError(f"{path}: no ticket, or only a part of one: not a whole safetensors file ({error})") from None
+        raise TicketError(f"no ticket, or only a part of one: not a whole safetensors file ({error})") from None
+
+
+@contextmanager
+def _of_file(path: Path) -> Iterator[None]:
+    """Name the file in what is raised."""
+    try:
+        yield
     except TicketError as error:
         raise TicketError(f"{path}: {error}") from None
 
@@ -134,11 +157,13 @@ def _about(path: Path, file: Any) -> dict[str, Any]:
 
 
 def _check_json(value: Any, depth: int = 0) -> None:
-    """Raises ``ValueError`` for text that is not Unicode, and nesting that printing it would not survive."""
+    """Raises ``ValueError`` for text that is not Unicode, numbers that are not finite, and too deep nesting."""
     if depth > _MOST_NESTING:
         raise ValueError(f"nested more than {_MOST_NESTING} deep")
     if isinstance(value, str):
         value.encode("utf-8")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"it holds {value}")
     elif isinstance(value, (list, dict)):
         for part in value if isinstance(value, list) else [*value, *value.values()]:
             _check_json(part, depth + 1)
@@ -157,7 +182,7 @@ def _digest(path: Path, claimed: bytes) -> str | None:
     return digest.hexdigest()
 
 
-def _contents(file: Any, about: Mapping[str, Any]) -> Contents:
+def _contents(file: Any, about: Mapping[str, Any], size: int) -> Contents:
     configs = [_config(entry) for entry in _list(about["configs"], "configs")]
     weights = [_weight(entry) for entry in _list(about["weights"], "weights")]
     assets = _mapping(about["assets"], "assets")
@@ -166,42 +191,39 @@ def _contents(file: Any, about: Mapping[str, Any]) -> Contents:
     expected = {f"asset.{name}" for name in assets} | {f"planes.{number}" for number in range(len(codings))}
     expected |= {f"redraws.{number}" for number in redraws}
     expected |= {f"weight.{number}" for number, spec in enumerate(weights) if spec.init == EXISTING}
+    blank = [_blank(entry, weights, configs) for entry in _list(about["masks"], "masks")]
     names = set(file.keys())
     for name in sorted(expected - names):
         raise TicketError(f"lacks the tensor {name}")
     dense = sorted(names - expected)
     for name in dense:
         if not name.startswith("dense.") or file.get_slice(name).get_dtype() not in _DENSE_TYPES:
-            raise TicketError(f"holds the tensor {name}, which belongs to no ticket")
+            raise TicketError(f"holds the tensor {name:.100}, which belongs to no ticket")
+        _name(name, "a tensor's name")
 
     existing = {}
     for number, spec in enumerate(weights):
         if spec.init == EXISTING:
             existing[spec] = _existing(file, f"weight.{number}", spec)
     drawn_again = {}
+    numbered = {str(number): spec for number, spec in enumerate(weights)}
     for index, coding in redraws.items():
-        if index not in map(str, range(len(weights))) or weights[int(index)].init == EXISTING:
+        if index not in numbered or numbered[index].init == EXISTING:
             raise TicketError(f"lists draws of the random weight {index!r:.20}, which there is none of")
-        drawn = weights[int(index)]
+        drawn = numbered[index]
         drawn_again[drawn] = _redraws(_expanded(file, f"redraws.{index}", coding, drawn.size), drawn)
+    check_asked(blank, drawn_again, size)
     return Contents(
-        masks=_masks(file, _list(about["masks"], "masks"), weights, configs, codings),
+        masks=_masks(file, blank, weights, codings),
         redraws=drawn_again,
         architecture=_mapping(about["architecture"], "architecture"),
-        dense={name[len("dense.") :]: file.get_tensor(name) for name in dense},
+        dense={name[len("dense.") :]: _finite(file, name) for name in dense},
         existing=existing,
         assets={name: _expanded(file, f"asset.{name}", coding) for name, coding in assets.items()},
     )
 
 
-def _masks(
-    file: Any,
-    entries: Sequence[Any],
-    weights: Sequence[WeightSpec],
-    configs: Sequence[MaskConfig],
-    codings: Sequence[Any],
-) -> tuple[Mask, ...]:
-    blank = [_blank(entry, weights, configs) for entry in entries]
+def _masks(file: Any, blank: Sequence[Mask], weights: Sequence[WeightSpec], codings: Sequence[Any]) -> tuple[Mask, ...]:
     names = [name for mask in blank for name in (mask.name, *mask.also)]
     if not blank or len(set(names)) < len(names):
         raise TicketError("must have masks, each of another module")
@@ -218,8 +240,7 @@ def _masks(
         for plane in range(planes_of(group[0].config)):
             name = f"planes.{number}"
             if plane == 0:
-                _check_claims(group, _size(codings[number], name))
-                lengths = [_searched(mask) for mask in group]
+                lengths = [mask.size for mask in group]
             size = sum(map(packed_size, lengths))
             if _size(codings[number], name) != size:
                 raise TicketError(f"{name} is of {codings[number]['size']} bytes, but its masks take {size:,}")
@@ -240,36 +261,17 @@ def _blank(entry: Any, weights: Sequence[WeightSpec], configs: Sequence[MaskConf
     """A mask as the metadata describes it, without its planes."""
     entry = _mapping(entry, "a mask", {"name", "weight", "config"}, {"also", "scale"})
     spec, config = _pick(weights, entry["weight"], "weight"), _pick(configs, entry["config"], "config")
-    name, scale = _text(entry["name"], "a mask's name"), entry.get("scale")
-    also = tuple(_text(other, "a mask's name") for other in _list(entry.get("also", []), "a mask's other names"))
+    name, scale = _name(entry["name"], "a mask's name"), entry.get("scale")
+    also = tuple(_name(other, "a mask's name") for other in _list(entry.get("also", []), "a mask's other names"))
     if also and config.share != MASK_TOO:
         raise TicketError(f"the mask of {name} is of other modules too, though share is {config.share}")
     if (scale is not None) != RULES[config.rule].has_scale():
         raise TicketError(
             f"the mask of {name} has the scale {scale!r:.20}, which its rule {config.rule} does not go with"
         )
-    if scale is not None and not (type(scale) is float and math.isfinite(scale) and scale >= 0):
+    if scale is not None and not (type(scale) is float and 0 <= scale <= _MOST_SCALE):
         raise TicketError(f"the mask of {name} cannot have the scale {scale!r:.20}")
     return Mask(name, spec, config, (), also, scale)
-
-
-def _check_claims(group: Sequence[Mask], size: int) -> None:
-    """Patterns of frozen weights are drawn to learn how many are left: first, whether the planes can be of so many."""
-    searched = 0.0
-    for mask in group:
-        share = 1 - mask.config.drop - mask.config.lock
-        if share == 1:
-            continue
-        searched += share * mask.weight.size / math.prod(mask.config.tiles)
-    if searched > 16 * size + 1024 * len(group):
-        raise TicketError(f"has masks of about {round(searched):,} weights in {size:,} bytes")
-
-
-def _searched(mask: Mask) -> int:
-    try:
-        return mask.size
-    except ValueError as error:
-        raise TicketError(str(error)) from None
 
 
 def _checked(mask: Mask) -> Mask:
@@ -307,7 +309,7 @@ def _stored(data: bytes, huffman_only: bool = True) -> tuple[dict[str, Any], Ten
 def _size(coding: Any, name: str) -> int:
     size = _mapping(coding, f"the coding of {name}", {"coding", "size"})["size"]
     if type(size) is not int or size < 0:
-        raise TicketError(f"{name} has the size {size!r}, which is none")
+        raise TicketError(f"{name} has the size {size!r:.60}, which is none")
     return size
 
 
@@ -352,23 +354,27 @@ def _existing(file: Any, name: str, spec: WeightSpec) -> Tensor:
     part = file.get_slice(name)
     if part.get_dtype() != "F32" or tuple(part.get_shape()) != spec.shape:
         raise TicketError(f"{name} must be float32 of shape {list(spec.shape)}")
-    weight: Tensor = file.get_tensor(name)
+    weight = _finite(file, name)
     if SharedWeight.of(weight, name=spec.name).digest() != spec.digest:
         raise TicketError(f"{name} does not have the digest of {spec.name}")
     return weight
+
+
+def _finite(file: Any, name: str) -> Tensor:
+    tensor: Tensor = file.get_tensor(name)
+    if not bool(tensor.isfinite().all()):
+        raise TicketError(f"{name} holds numbers that are not finite")
+    return tensor
 
 
 def _config(entry: Any) -> MaskConfig:
     known = {field.name for field in fields(MaskConfig)}
     entry = _mapping(entry, "a config")
     if not set(entry) <= known:
-        raise TicketError(f"a config has {', '.join(sorted(set(entry) - known))}, which this version does not know")
+        raise TicketError(f"a config has {', '.join(sorted(set(entry) - known)):.60}, which this version does not know")
     if isinstance(entry.get("tiles"), list):
         entry = {**entry, "tiles": tuple(entry["tiles"])}
-    try:
-        return MaskConfig(**entry)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise TicketError(str(error)) from None
+    return MaskConfig(**entry)
 
 
 def _weight(entry: Any) -> WeightSpec:
@@ -376,12 +382,12 @@ def _weight(entry: Any) -> WeightSpec:
     entry = _mapping(entry, "a random weight", names, {"period"})
     shape, scale, seed = _list(entry["shape"], "a shape"), entry["scale"], entry["seed"]
     if not 2 <= len(shape) <= 8 or any(type(size) is not int or not 0 < size < 2**31 for size in shape):
-        raise TicketError(f"{shape!r} is not a weight's shape")
-    if type(seed) is not int or type(scale) is not float or not (math.isfinite(scale) and scale > 0):
-        raise TicketError(f"a random weight cannot have the seed {seed!r} and the scale {scale!r}")
+        raise TicketError(f"{shape!r:.60} is not a weight's shape")
+    if type(seed) is not int or type(scale) is not float or not 0 < scale <= _MOST_SCALE:
+        raise TicketError(f"a random weight cannot have the seed {seed!r:.60} and the scale {scale!r:.60}")
     if entry["init"] not in [*INITS, EXISTING]:
-        raise TicketError(f"unknown init {entry['init']!r}; known are {', '.join(INITS)}")
-    name, digest = _text(entry["name"], "a random weight's name"), _text(entry["digest"], "a digest")
+        raise TicketError(f"unknown init {entry['init']!r:.60}; known are {', '.join(INITS)}")
+    name, digest = _name(entry["name"], "a random weight's name"), _text(entry["digest"], "a digest")
     period = entry.get("period", 0)
     if type(period) is not int or not 0 <= period < 2**31:
         raise TicketError(f"the random weight {name} cannot have the period {period!r:.20}")
@@ -390,7 +396,7 @@ def _weight(entry: Any) -> WeightSpec:
 
 def _pick(choices: Sequence[Any], index: Any, what: str) -> Any:
     if type(index) is not int or not 0 <= index < len(choices):
-        raise TicketError(f"a mask names {what} {index!r}, and there are {len(choices)}")
+        raise TicketError(f"a mask names {what} {index!r:.60}, and there are {len(choices)}")
     return choices[index]
 
 
@@ -398,6 +404,13 @@ def _text(value: Any, what: str) -> str:
     if not isinstance(value, str):
         raise TicketError(f"{what} must be a string, not {value!r:.60}")
     return value
+
+
+def _name(value: Any, what: str) -> str:
+    """Names are shown on terminals."""
+    if not _text(value, what).isprintable() or len(value) > _LONGEST_NAME:
+        raise TicketError(f"{what} must be at most {_LONGEST_NAME:,} characters that can be printed, not {value!r:.60}")
+    return str(value)
 
 
 def _list(value: Any, what: str) -> list[Any]:

@@ -54,6 +54,7 @@ def contents_of(
                 existing[spec] = _copied(spec.name, masked.shared.weight).float()
         # Modules that are tied for their mask alone are not tied in the model that the ticket fills.
         also = tuple(other for other, _ in users[1:]) if masked.config.share == MASK_TOO else ()
+        _check_finite(f"the scores of {name}", scores)
         masks.append(_mask(name, also, masked, scores.detach(), specs[masked.shared]))
     dense = {name: _copied(name, tensor) for name, tensor, implied in _dense(model, set(groups)) if not implied}
     drawn_again = {specs[shared]: numbers for shared, numbers in redraws.items()}
@@ -211,7 +212,13 @@ def _copied(name: str, tensor: Tensor) -> Tensor:
     """A copy on CPU: training on does not change what was taken."""
     if tensor.dtype not in _DENSE_TYPES:
         raise ValueError(f"{name} is {tensor.dtype}, and a ticket holds only {', '.join(map(str, _DENSE_TYPES))}")
+    _check_finite(name, tensor)
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def _check_finite(name: str, tensor: Tensor) -> None:
+    if not bool(tensor.isfinite().all()):
+        raise ValueError(f"{name}: not all numbers are finite: the training has diverged")
 
 
 def _path(name: str, model: Collection[str]) -> str:

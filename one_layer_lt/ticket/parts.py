@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -21,6 +22,20 @@ from .planes import Bits, count_ones, unpack
 
 class TicketError(UserError):
     """A ticket that cannot be read, trusted or run; the message says what is wrong with it."""
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Turn what odd values make Python, numpy and torch raise into ``TicketError``."""
+    try:
+        yield
+    except UserError:
+        raise
+    except MemoryError:
+        raise TicketError("takes more memory than there is") from None
+    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+        said = "".join(str(error).splitlines()[:1]) or type(error).__name__
+        raise TicketError(f"{said:.200}") from error
 
 
 @dataclass(frozen=True)
@@ -99,8 +114,7 @@ class Mask:
     @property
     def kept_in_all(self) -> int:
         """How many weights of the whole tensor the mask keeps."""
-        locked = 0 if self.layout.locked is None else self.layout.locked.numel()
-        return (self.kept + locked) * math.prod(self.config.tiles)
+        return (self.kept + self.layout.held) * math.prod(self.config.tiles)
 
     def values(self) -> Tensor:
         """The whole mask: small integers, of the weight's shape."""

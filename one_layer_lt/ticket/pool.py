@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..weights import SharedWeight
-from .parts import TicketError, WeightSpec
+from .parts import TicketError, WeightSpec, refusing
 
 
 class WeightPool:
@@ -27,8 +27,9 @@ class WeightPool:
         if redraws is not None:
             key = (*key, spec.digest)
         if key not in self._drawn:
-            drawn = spec.drawn(redraws)
-            self._drawn[key], self._digests[key] = drawn, drawn.digest()
+            with refusing():
+                drawn = spec.drawn(redraws)
+                self._drawn[key], self._digests[key] = drawn, drawn.digest()
         if self._digests[key] != spec.digest:
             raise TicketError(
                 f"the random weight {spec.name} does not come out as it was (digest {self._digests[key][:12]}..., not "

@@ -23,7 +23,7 @@ from ..translation import Decoding, Translator
 from .companions import companion
 from .encoding import read, write
 from .fill import contents_of, fill_
-from .parts import Contents, TicketError
+from .parts import Contents, TicketError, refusing
 from .pool import WeightPool
 
 StrPath = Union[str, "os.PathLike[str]"]
@@ -54,6 +54,7 @@ class Ticket(Contents):
         """Write the ticket; a file of that name is replaced once the new one is whole."""
         write(self, Path(path))
 
+    @refusing()
     def fill_(self, model: nn.Module, pool: WeightPool | None = None) -> nn.Module:
         """Give ``model``, unmasked and of the same architecture, the effective weights, in place, and return it.
 
@@ -69,11 +70,13 @@ class Ticket(Contents):
         """
         return self.fill_(self.skeleton(), pool)
 
+    @refusing()
     def skeleton(self) -> nn.Module:
         """The model without its weights, which take no memory yet (device ``meta``)."""
         model: nn.Module = self._architecture.build(self)
         return model
 
+    @refusing()
     def translator(
         self, engine: str = "auto", quantization: str | None = None, model: nn.Module | None = None
     ) -> Translator:
@@ -99,6 +102,7 @@ class Ticket(Contents):
         engine: str = self._architecture.engine(self, wanted, quantization)
         return engine
 
+    @refusing()
     def convert(self, folder: StrPath, to: str, quantization: str | None = None) -> None:
         """Write the dense model for others to run, with dictionaries and subword model, into a new ``folder``.
 

@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Callable
 
+from ...errors import UserError
+from ...unpacking import TarHeader, check_unpacked
 from .errors import DataError
 
 _OPEN: dict[str, Callable[[Path], Any]] = {
@@ -29,8 +31,6 @@ _OPEN: dict[str, Callable[[Path], Any]] = {
 }
 ENDINGS = (*_OPEN, ".zip")
 
-_EXTRA = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
-_MOST_EXTRA = 1 << 20  # bytes of a member's long name or attributes
 _ZIP_TYPES = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 1  # a zip entry's flag
 _BLOCK = 1 << 20
@@ -60,7 +60,8 @@ def members(archive: Path) -> Iterator[Iterator[Member]]:
     """The regular files of an archive, in its order, in one pass. Sizes are the archive's word, and are not exceeded.
 
     Raises ``DataError`` for a member that is absolute, climbs (``..``) or is neither file nor folder (links, above
-    all), and for an archive that is damaged or ends before its end; that, too, while it is read.
+    all), for an archive that is damaged or ends before its end, and for one that unpacks to far more than it holds;
+    that, too, while it is read.
     """
     try:
         if archive.name.endswith(".zip"):
@@ -70,11 +71,11 @@ def members(archive: Path) -> Iterator[Iterator[Member]]:
             opener = next(opener for ending, opener in _OPEN.items() if archive.name.endswith(ending))
             with opener(archive) as file:
                 yield _tar_members(archive, file)
-    except DataError:
-        raise
+    except UserError as error:
+        raise error if isinstance(error, DataError) else DataError(str(error)) from None
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError) as error:
         raise _damaged(archive) from error
-    except (NotImplementedError, struct.error, ValueError, OverflowError) as error:  # a nonsensical zip entry
+    except (struct.error, ValueError, OverflowError, RuntimeError) as error:  # a nonsensical entry
         raise _damaged(archive) from error
     except OSError as error:
         if error.errno not in (None, errno.EINVAL):  # bz2's word for damage, and zipfile's
@@ -83,18 +84,23 @@ def members(archive: Path) -> Iterator[Iterator[Member]]:
 
 
 def _tar_members(archive: Path, file: IO[bytes]) -> Iterator[Member]:
-    with tarfile.open(fileobj=file, mode="r|", tarinfo=_Header) as tar:
+    size = 0
+    with tarfile.open(fileobj=file, mode="r|", tarinfo=TarHeader) as tar:
         for entry in tar:
+            size += entry.size
+            check_unpacked(archive, size)
             plain = entry.isreg() or entry.isdir()
             link = "a link" if entry.issym() or entry.islnk() else "neither a file nor a folder"
             name = _checked(archive, entry.name, "" if plain else link)
             if entry.isreg():
                 yield Member(name, entry.size, partial(_content, tar.extractfile, entry, entry.size))
-    while file.read(_BLOCK):  # to where the compression's checksum is
-        pass
+    while block := file.read(_BLOCK):  # to where the compression's checksum is
+        size += len(block)
+        check_unpacked(archive, size)
 
 
 def _zip_members(archive: Path, zipped: zipfile.ZipFile) -> Iterator[Member]:
+    check_unpacked(archive, sum(entry.file_size for entry in zipped.infolist()))
     for entry in zipped.infolist():
         mode = entry.external_attr >> 16
         name = _checked(archive, entry.filename, "a link" if stat.S_ISLNK(mode) else "")
@@ -104,22 +110,6 @@ def _zip_members(archive: Path, zipped: zipfile.ZipFile) -> Iterator[Member]:
             raise DataError(f"{archive}: {str(name)!r} is neither stored nor deflated: pack it again, as most do")
         if not entry.filename.endswith("/"):
             yield Member(name, entry.file_size, partial(_content, zipped.open, entry, entry.file_size))
-
-
-class _Header(tarfile.TarInfo):
-    """A tar header. Where tarfile would take a damaged or missing one for the end of the archive, this raises."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
-        if len(buf) == tarfile.BLOCKSIZE and not any(buf):
-            return super().frombuf(buf, encoding, errors)  # which says that this is the end
-        try:
-            header = super().frombuf(buf, encoding, errors)
-        except tarfile.TarError as error:
-            raise tarfile.ReadError(str(error)) from error
-        if header.size < 0 or (header.type in _EXTRA and header.size > _MOST_EXTRA):
-            raise tarfile.ReadError("a header of impossible size")
-        return header
 
 
 def _checked(archive: Path, name: str, kind: str) -> PurePosixPath:

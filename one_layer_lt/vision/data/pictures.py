@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from typing import Any
 
@@ -16,6 +17,7 @@ from ...optional import need
 Pixels = npt.NDArray[np.uint8]
 
 MOST_BYTES = 64 << 20  # of a picture's file
+_ANY_FILE, _A_BYTE = 1 << 24, 100  # pixels that any file may have, and for each of its bytes
 _FORMATS = ("JPEG", "PNG")
 
 
@@ -27,7 +29,7 @@ def decode(content: bytes, size: int | None = None) -> Pixels:
     """The pixels of a JPEG or PNG file: uint8, (3, height, width); grey is repeated, transparency dropped.
 
     size: as for ``Reading``. Raises ``Undecodable``, also for a file of more pixels than Pillow lets pass
-    (``PIL.Image.MAX_IMAGE_PIXELS``), and ``MissingPackage`` where there is no Pillow.
+    (``PIL.Image.MAX_IMAGE_PIXELS``) or so many bytes hold, and ``MissingPackage`` where there is no Pillow.
     """
     image = _pillow()
     if len(content) > MOST_BYTES:
@@ -37,6 +39,8 @@ def decode(content: bytes, size: int | None = None) -> Pixels:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", image.DecompressionBombWarning)
             with image.open(io.BytesIO(content), formats=_FORMATS) as picture:
+                if math.prod(picture.size) > _ANY_FILE + _A_BYTE * len(content):
+                    raise Undecodable(f"it claims {math.prod(picture.size):,} pixels in {len(content):,} bytes")
                 fitted = np.asarray(_fitted(_rgb(picture), size))
     except Exception as error:  # Pillow's decoders raise whatever they stumble over; no file is open here
         raise Undecodable(_reason(error)) from error
