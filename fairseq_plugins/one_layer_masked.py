@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from one_layer_lt import MaskConfig, cached_weights, fold_, mask_, project_, set_update_
+from one_layer_lt.convert import PADDING
 from one_layer_lt.precision import bf16_or_warn
 from one_layer_lt.pruning import fold_pruned_, prunable_
 from one_layer_lt.record import OtherWeights
@@ -37,6 +39,7 @@ from .stop import stop
 from .twin import fitted_scales, load_twin, plain_, report, resume_
 
 logger = logging.getLogger(__name__)
+warnings.filterwarnings("ignore", PADDING)  # fairseq's Transformer passes over padding by itself
 
 NAME = "one_layer_masked"
 
@@ -88,7 +91,7 @@ class OneLayerMaskedModel(TransformerModel):
         except ValueError as error:
             stop(NAME, error)
         trained = _trained_by_name(args, model)
-        if args.scores_from:
+        if args.scores_from and not getattr(args, "scores_in_checkpoint", False):
             resume_(args)
         try:
             if args.scores_from and not getattr(args, "scores_in_checkpoint", False):
