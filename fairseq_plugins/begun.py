@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,8 @@ from typing import Any
 
 from one_layer_lt.errors import UserError
 from one_layer_lt.files import write_json
+
+from .belonging import names_and_sizes
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ def check_begun(path: Path, settings: Mapping[str, Any], arguments: Sequence[str
     sizes count. A file of before, which lacks the arguments, is completed with a warning.
     """
     words, data = _parted(arguments)
-    now = {**settings, "flags": _by_flag(words), "data": {folder: _digest(Path(folder)) for folder in data}}
+    now = {**settings, "flags": _by_flag(words), "data": {folder: names_and_sizes(Path(folder)) for folder in data}}
     begun = _read(path) if path.is_file() else {}
     for name, value in settings.items():
         if begun and begun.get(name) != value:
@@ -74,13 +75,6 @@ def _by_flag(words: Sequence[str]) -> dict[str, str]:
         else:
             values.append(word)
     return {flag: " ".join(values) for flag, values in found.items()}
-
-
-def _digest(folder: Path) -> str:
-    """Of the names and sizes of the files that are trained and validated on."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("test"))
-    kept = [(path.name, path.stat().st_size) for path in files if path.suffix in (".bin", ".idx", ".txt")]
-    return hashlib.sha256(json.dumps(kept).encode()).hexdigest()
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from one_layer_lt.finite import not_finite, spoilt
 
 from .stop import stop
 
-_MEND = "try a lower --lr; the last checkpoint is kept"
+DIVERGED = "try a lower --lr; the last checkpoint is kept"
+"""So ends the last line of such a training."""
 
 
 def stop_where_not_finite() -> None:
@@ -29,10 +30,10 @@ def stop_where_not_finite() -> None:
     def save_checkpoint(self: Any, filename: str, extra_state: dict[str, Any]) -> Any:
         at = f"after update {self.get_num_updates()}"
         if name := spoilt(self.get_model()):
-            stop("fairseq-train", f"{name} is not finite {at}: {_MEND}")
+            stop("fairseq-train", f"{name} is not finite {at}: {DIVERGED}")
         loss = extra_state.get("val_loss")
         if isinstance(loss, float) and not math.isfinite(loss):
-            stop("fairseq-train", f"the validation score is {loss} {at}: {_MEND}")
+            stop("fairseq-train", f"the validation score is {loss} {at}: {DIVERGED}")
         return save(self, filename, extra_state)
 
     @wraps(step)
@@ -43,7 +44,7 @@ def stop_where_not_finite() -> None:
             model = self.get_model()
             name = spoilt(model) or not_finite((name, weight.grad) for name, weight in model.named_parameters())
             said = f", of {name}" if name else ""
-            stop("fairseq-train", f"{error}{said}, after update {self.get_num_updates()}: {_MEND}")
+            stop("fairseq-train", f"{error}{said}, after update {self.get_num_updates()}: {DIVERGED}")
 
     save_checkpoint.is_guarded = True  # type: ignore[attr-defined]
     Trainer.save_checkpoint, Trainer.train_step = save_checkpoint, train_step

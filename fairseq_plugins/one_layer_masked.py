@@ -29,7 +29,15 @@ from one_layer_lt.record import OtherWeights
 from one_layer_lt.rounding import fold_rounded_, round_weights_
 
 from .belonging import KEY as BELONGING
-from .belonging import DoesNotBelong, belonging, by_flag, check_belonging, check_kind, check_logit_scale
+from .belonging import (
+    DoesNotBelong,
+    belonging,
+    by_flag,
+    check_belonging,
+    check_kind,
+    check_logit_scale,
+    is_of_other_text,
+)
 from .embeddings import check_embedding_files
 from .masking import check_kinds, configure, in_flags, mask_config
 from .old_names import add_old_names
@@ -53,6 +61,7 @@ class OneLayerMaskedModel(TransformerModel):
 
     cpu_bf16 = False
     num_updates = 0
+    of_other_text = False  # than the loaded checkpoint
     trained_on: torch.Tensor
 
     @classmethod
@@ -115,6 +124,7 @@ class OneLayerMaskedModel(TransformerModel):
     def set_extra_state(self, state: torch.Tensor) -> None:
         """Compare it with the data at hand."""
         check_belonging(self.trained_on, state)
+        self.of_other_text = is_of_other_text(self.trained_on, state)
 
     def load_state_dict(self, state_dict: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """As fairseq's. Raises ``DoesNotBelong`` where other masks, weights, logit scale or data were trained with."""
