@@ -94,9 +94,7 @@ def mask_config(args: Namespace) -> MaskConfig:
     if getattr(args, "store_ema", False):
         raise ValueError("--store-ema: fairseq cannot average all that this model keeps; use `one-layer-lt average`")
     if getattr(args, "quant_noise_scalar", 0):
-        raise ValueError(
-            "--quant-noise-scalar: fairseq puts layers of its own in place of those under masks: leave it out"
-        )
+        raise ValueError("--quant-noise-scalar: fairseq puts layers of its own in place of the model's; leave it out")
     query_key_scale(args, "encoder")
     if not (math.isfinite(args.logit_scale) and args.logit_scale > 0):
         raise ValueError(f"--logit-scale {args.logit_scale:g}: must be a positive number")
