@@ -14,12 +14,11 @@ from typing import Any
 from fairseq import trainer
 from fairseq.trainer import Trainer
 
-from one_layer_lt.finite import not_finite, spoilt
+from one_layer_lt.finite import DIVERGED, not_finite, spoilt
 
 from .stop import stop
 
-DIVERGED = "try a lower --lr; the last checkpoint is kept"
-"""So ends the last line of such a training."""
+_MEND = f"{DIVERGED}; the last checkpoint is kept"
 
 
 def stop_where_not_finite() -> None:
@@ -32,10 +31,10 @@ def stop_where_not_finite() -> None:
     def save_checkpoint(self: Any, filename: str, extra_state: dict[str, Any]) -> Any:
         at = f"after update {self.get_num_updates()}"
         if name := spoilt(self.get_model()):
-            stop("fairseq-train", f"{name} is not finite {at}: {DIVERGED}")
+            stop("fairseq-train", f"{name} is not finite {at}: {_MEND}")
         loss = extra_state.get("val_loss")
         if isinstance(loss, float) and not math.isfinite(loss):
-            stop("fairseq-train", f"the validation score is {loss} {at}: {DIVERGED}")
+            stop("fairseq-train", f"the validation score is {loss} {at}: {_MEND}")
         return save(self, filename, extra_state)
 
     @wraps(step)
@@ -46,7 +45,7 @@ def stop_where_not_finite() -> None:
             model = self.get_model()
             name = spoilt(model) or not_finite((name, weight.grad) for name, weight in model.named_parameters())
             said = f", of {name}" if name else ""
-            stop("fairseq-train", f"{error}{said}, after update {self.get_num_updates()}: {DIVERGED}")
+            stop("fairseq-train", f"{error}{said}, after update {self.get_num_updates()}: {_MEND}")
 
     # fairseq's own search for the place fails on outputs without tensors; without it, the update is made once more, and
     # its gradients are looked at here.

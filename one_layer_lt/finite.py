@@ -7,6 +7,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+DIVERGED = "try a lower learning rate"
+"""In the line by which a training ends that has left them."""
+
 
 def not_finite(tensors: Iterable[tuple[str, Tensor | None]]) -> str | None:
     """The name of the first tensor with an infinity or a NaN in it; None where there is none."""

@@ -25,7 +25,7 @@ from torch.nn import functional
 from ..convert import mask_, set_update_
 from ..errors import UserError
 from ..files import whole, write_whole
-from ..finite import spoilt
+from ..finite import DIVERGED, spoilt
 from ..parametrization import cached_weights
 from ..precision import bf16_or_warn
 from ..projection import project_
@@ -162,7 +162,7 @@ class Trainer:
     def _lost(self, what: str) -> str:
         name = spoilt(self.model)
         why = f", and {name} is not finite" if name else ""
-        return f"{what}{why}, in epoch {self.epoch + 1}: try a lower lr than {self.recipe.lr:g}; the last epoch is kept"
+        return f"{what}{why}, in epoch {self.epoch + 1}: {DIVERGED} than {self.recipe.lr:g}; the last epoch is kept"
 
     def _update(self, update: int, images: Tensor, labels: Tensor, count: int) -> float:
         # Of rules that sample: alike in all processes, and resumed.

@@ -21,7 +21,7 @@ def test_what_is_not_finite_is_named_and_not_saved(
     assert ended.value.code == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("fairseq-train: error: ")
-    assert said.endswith("try a lower --lr; the last checkpoint is kept")
+    assert said.endswith("try a lower learning rate; the last checkpoint is kept")
     kept = load_state(last)["model"]
     assert any(name in said for name in kept), said
     assert all(tensor.isfinite().all() for tensor in kept.values())

@@ -229,7 +229,7 @@ def test_a_training_that_leaves_the_numbers_ends(recipe: Recipe, name: str, data
     good = torch.load(tmp_path / CHECKPOINT, weights_only=True)
     torch.save({**good, "recipe": asdict(recipe)}, tmp_path / CHECKPOINT)
     good = (tmp_path / CHECKPOINT).read_bytes()
-    with pytest.raises(UserError, match=r"is not finite, in epoch \d+: try a lower lr than") as ended:
+    with pytest.raises(UserError, match=r"is not finite, in epoch \d+: try a lower learning rate than") as ended:
         train(recipe, data, tmp_path)
     assert name in str(ended.value)
     assert "NaN" not in (tmp_path / METRICS).read_text()
