@@ -285,10 +285,9 @@ def test_other_settings_are_not_mixed(corpus: Path, tmp_path: Path, started: Sta
 def test_other_arguments_and_data_are_not_mixed(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[Sequence[str]] = []
 
-    def failing(arguments: Sequence[str], keeping: Keeping, log: Path) -> int:
+    def failing(arguments: Sequence[str], keeping: Keeping, log: Path) -> None:
         trained.append(arguments)
-        log.touch()
-        return 1
+        raise UserError("ended with code 1")
 
     monkeypatch.setattr(prune, "fairseq_train", failing)
     moved = Path(shutil.copytree(corpus, tmp_path / "moved"))
@@ -317,7 +316,11 @@ def test_other_arguments_and_data_are_not_mixed(corpus: Path, tmp_path: Path, mo
 def test_rounds_of_before_go_on_with_a_warning(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(prune, "fairseq_train", lambda arguments, keeping, log: log.touch() or 1)
+
+    def failing(arguments: Sequence[str], keeping: Keeping, log: Path) -> None:
+        raise UserError("ended with code 1")
+
+    monkeypatch.setattr(prune, "fairseq_train", failing)
     record = tmp_path / "prune.json"
     record.write_text(json.dumps({"rate": 0.2, "rewind": REWIND, "scope": "global"}))
     for _ in range(2):
