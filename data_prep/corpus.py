@@ -32,7 +32,7 @@ def main() -> None:
     subword = Subword(kind, size, args.lowercase, samples=args.samples, alpha=args.alpha)
     languages = args.source, args.target
     with tempfile.TemporaryDirectory() as scratch:
-        files = collect(args.origin, [f"{split}.{lang}" for split in SPLITS for lang in languages], Path(scratch))
+        files = collect(args.origin, [[f"{split}.{lang}" for lang in languages] for split in SPLITS], Path(scratch))
         raw = {split: (files[f"{split}.{args.source}"], files[f"{split}.{args.target}"]) for split in SPLITS}
         out = cli.out_folder(args, args.name, *languages)
         prepare(corpus=args.name, source=args.source, target=args.target, raw=raw, out=out, subword=subword)

@@ -27,8 +27,8 @@ from .lib.pipeline import build, is_done, make_settings, pair_of, workplace
 HOME = Remote("http://dl.fbaipublicfiles.com/fairseq/data/iwslt14/de-en.tgz")  # mirrors https://wit3.fbk.eu
 TRAIN = "train.tags.de-en"
 TESTS = ("TED.dev2010", "TEDX.dev2012", "TED.tst2010", "TED.tst2011", "TED.tst2012")
-NAMES = [f"{TRAIN}.{lang}" for lang in ("de", "en")] + [
-    f"IWSLT14.{test}.de-en.{lang}.xml" for test in TESTS for lang in ("de", "en")
+PAIRS = [[f"{TRAIN}.{lang}" for lang in ("de", "en")]] + [
+    [f"IWSLT14.{test}.de-en.{lang}.xml" for lang in ("de", "en")] for test in TESTS
 ]
 DROPPED = ("<url>", "<talkid>", "<keywords>")  # lines with these
 STRIPPED = ("<title>", "</title>", "<description>", "</description>")  # and these marks within lines
@@ -47,7 +47,7 @@ def main() -> None:
     if is_done(out, settings):
         return
     with workplace(out) as work:
-        files = campaigns.locate({HOME: NAMES}, args.origin, cli.downloads(out, "iwslt14"), work / "from")
+        files = campaigns.locate({HOME: PAIRS}, args.origin, cli.downloads(out, "iwslt14"), work / "from")
         raw, tokens = training(files, settings, work)
         raw["test"], tokens["test"] = evaluation(files, settings, work)
         build(settings, raw, tokens, work, out)

@@ -41,12 +41,13 @@ def main() -> None:
     size = size if args.size is None else args.size
     subword = Subword(kind, size, lowercase=args.tokenized, samples=args.samples, alpha=args.alpha)
     out = cli.out_folder(args, "multi30k", *languages)
-    names = [f"{stem}.{language}" for stem in FILES.values() for language in languages]
+    pairs = [[f"{stem}.{language}" for language in languages] for stem in FILES.values()]
     with tempfile.TemporaryDirectory() as scratch:
         if args.origin is not None:
-            files = collect(args.origin, names, Path(scratch))
+            files = collect(args.origin, pairs, Path(scratch))
         else:
-            files = {name: fetch(Remote(f"{HOME}/{name}.gz"), cli.downloads(out, "multi30k")) for name in names}
+            downloads = cli.downloads(out, "multi30k")
+            files = {name: fetch(Remote(f"{HOME}/{name}.gz"), downloads) for pair in pairs for name in pair}
         raw = {split: (files[f"{stem}.{args.source}"], files[f"{stem}.{args.target}"]) for split, stem in FILES.items()}
         prepare(corpus="multi30k", source=args.source, target=args.target, raw=raw, out=out, subword=subword)
 

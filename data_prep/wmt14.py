@@ -22,6 +22,7 @@ from one_layer_lt.text.manifest import SPLITS, Settings
 from one_layer_lt.text.subwords import Subword
 
 from .lib import campaigns, cli
+from .lib.archive import Group
 from .lib.campaigns import segments
 from .lib.fetch import Remote
 from .lib.pipeline import build, is_done, make_settings, pair_of, workplace
@@ -77,14 +78,14 @@ def main() -> None:
         build(settings, raw, tokens, work, out, longest=250, ratio=1.5)
 
 
-def archives(news: int) -> dict[Remote, list[str]]:
+def archives(news: int) -> dict[Remote, list[Group]]:
     """What is needed of each archive."""
     return {
-        EUROPARL_HOME: sides(EUROPARL),
-        CRAWL_HOME: sides(CRAWL),
-        NEWS_HOMES[news]: sides(news_commentary(news)),
-        VALID_HOME: list(VALID.values()),
-        TEST_HOME: list(TEST.values()),
+        EUROPARL_HOME: [sides(EUROPARL)],
+        CRAWL_HOME: [sides(CRAWL)],
+        NEWS_HOMES[news]: [sides(news_commentary(news))],
+        VALID_HOME: [list(VALID.values())],
+        TEST_HOME: [list(TEST.values())],
     }
 
 

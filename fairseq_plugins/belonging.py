@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from one_layer_lt.errors import UserError
+from one_layer_lt.files import first_folder
 from one_layer_lt.record import OtherWeights, differences
 
 from .masking import DECIDED_BY
 from .old_names import flag
 
+TEXT = "text"  # in a record
 KEY = "_extra_state"  # torch's name in a state dict for what a module has to say
 _WORDS = {
     "source": "the source dictionary",
@@ -40,19 +43,53 @@ _ARITHMETIC = (
 def belonging(task: Any, args: Any) -> Tensor:
     """A record of languages, of the order of the dictionaries' entries, and of options: uint8, JSON in UTF-8."""
     cfg = getattr(task, "cfg", None)
-    record = {
-        "source": _digest(task.source_dictionary),
-        "target": _digest(task.target_dictionary),
-        "source_lang": getattr(cfg, "source_lang", None),
-        "target_lang": getattr(cfg, "target_lang", None),
-    }
-    record |= {name: getattr(args, name, None) for name in _ARITHMETIC}
+    languages = getattr(cfg, "source_lang", None), getattr(cfg, "target_lang", None)
+    record = _of_data((task.source_dictionary, task.target_dictionary), languages)
+    folder = first_folder(str(getattr(cfg, "data", None) or ""))
+    if any(folder.glob("train.*")):
+        record[TEXT] = names_and_sizes(folder)
+    return _tensor({**record, **{name: getattr(args, name, None) for name in _ARITHMETIC}})
+
+
+def is_of_other_text(own: Tensor, theirs: Tensor) -> bool:
+    """Whether two records are of folders whose texts for training and validation differ in names or sizes."""
+    return TEXT in differences(own, theirs)
+
+
+def names_and_sizes(folder: Path) -> str:
+    """A digest (hex) of the names and sizes of the files of a data folder, but for those of the test split."""
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".bin", ".idx", ".txt") and path.is_file())
+    kept = [(path.name, path.stat().st_size) for path in files if not path.name.startswith("test")]
+    return hashlib.sha256(json.dumps(kept).encode()).hexdigest()
+
+
+def check_data(path: Path, state: Mapping[str, Any], dictionaries: Sequence[Any], languages: Sequence[str]) -> bool:
+    """Whether a checkpoint says what data it is of. Raises ``DoesNotBelong`` where that is not these, source first."""
+    record = state["model"].get(KEY)
+    if record is None:
+        return False
+    try:
+        check_belonging(_tensor(_of_data(dictionaries, languages)), record)
+    except ValueError as error:
+        raise DoesNotBelong(f"{path}: {error}") from None
+    return True
+
+
+def _of_data(dictionaries: Sequence[Any], languages: Sequence[str | None]) -> dict[str, Any]:
+    names = ("source", "target")
+    record: dict[str, Any] = {name: _digest(dictionary) for name, dictionary in zip(names, dictionaries)}
+    return {**record, **{f"{name}_lang": language for name, language in zip(names, languages)}}
+
+
+def _tensor(record: Mapping[str, Any]) -> Tensor:
     return torch.tensor(list(json.dumps(record, default=str).encode()), dtype=torch.uint8)
 
 
 def check_belonging(own: Tensor, theirs: Tensor) -> None:
     """Raises ``DoesNotBelong`` where dictionaries, languages or options are not those of the checkpoint."""
     for name, (here, there) in differences(own, theirs).items():
+        if name == TEXT:
+            continue  # evaluated on other text, or trained further
         if name == "train_bits" and here is None:
             continue  # the rounded weights themselves, in a plain model
         if name in _ARITHMETIC:

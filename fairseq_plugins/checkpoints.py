@@ -8,6 +8,7 @@ through ``check_checkpoint`` before fairseq sees it.
 from __future__ import annotations
 
 import argparse
+import logging
 import math
 import pickle
 import struct
@@ -30,6 +31,8 @@ from one_layer_lt.files import whole
 from one_layer_lt.ticket import TicketError, load_ticket
 
 from .stop import stop
+
+logger = logging.getLogger(__name__)
 
 ARCHITECTURES = ("one_layer_masked", "transformer")  # and their named sizes
 TASKS = ("translation",)
@@ -165,9 +168,9 @@ def guard_fairseq() -> None:
     resume = checkpoint_utils.load_checkpoint
 
     @wraps(resume)
-    def resumed(*args: Any, **kwargs: Any) -> Any:
+    def resumed(cfg: Any, trainer: Any, **kwargs: Any) -> Any:
         try:
-            return resume(*args, **kwargs)
+            state, iterator = resume(cfg, trainer, **kwargs)
         except Exception as error:
             # fairseq's trainer says of whatever it meets that the architectures do not match.
             found: BaseException | None = error
@@ -176,6 +179,10 @@ def guard_fairseq() -> None:
             if found is None:
                 raise
             stop("fairseq-train", found)
+        anew = state is None or cfg.reset_dataloader or cfg.finetune_from_model
+        if not anew and getattr(trainer.get_model(), "of_other_text", False):
+            logger.warning("%s goes on with other text than its training began with", cfg.restore_file)
+        return state, iterator
 
     checkpoint_utils.load_checkpoint = resumed
 

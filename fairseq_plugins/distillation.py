@@ -91,6 +91,12 @@ class DistilledCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
         """As fairseq's: (loss, number of target words, what to log)."""
         if not (self.hidden_weight and model.training and self._hidden_counts(model)):
             return super().forward(model, sample, reduce)
+        for stack in ("encoder", "decoder"):
+            if dropped := getattr(getattr(model, stack), f"{stack}_layerdrop", 0):
+                reason = (
+                    f"--hidden-weight {self.hidden_weight}: needs all layers; leave out --{stack}-layerdrop {dropped}"
+                )
+                stop(NAME, reason)
         with layer_outputs(model) as self._outputs:
             result = super().forward(model, sample, reduce)
         self._outputs = []

@@ -91,6 +91,10 @@ def mask_config(args: Namespace) -> MaskConfig:
         raise ValueError(f"--score-init {args.score_init}: without effect with --scores-from, where scores start")
     if args.twin and args.layer_norm == "affine":
         raise ValueError("--layer-norm affine: not with --twin, whose layer norms are plain")
+    if getattr(args, "store_ema", False):
+        raise ValueError("--store-ema: fairseq cannot average all that this model keeps; use `one-layer-lt average`")
+    if getattr(args, "quant_noise_scalar", 0):
+        raise ValueError("--quant-noise-scalar: fairseq puts layers of its own in place of the model's; leave it out")
     query_key_scale(args, "encoder")
     if not (math.isfinite(args.logit_scale) and args.logit_scale > 0):
         raise ValueError(f"--logit-scale {args.logit_scale:g}: must be a positive number")

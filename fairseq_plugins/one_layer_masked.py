@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -21,13 +22,22 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from one_layer_lt import MaskConfig, cached_weights, fold_, mask_, project_, set_update_
+from one_layer_lt.convert import PADDING
 from one_layer_lt.precision import bf16_or_warn
 from one_layer_lt.pruning import fold_pruned_, prunable_
 from one_layer_lt.record import OtherWeights
 from one_layer_lt.rounding import fold_rounded_, round_weights_
 
 from .belonging import KEY as BELONGING
-from .belonging import DoesNotBelong, belonging, by_flag, check_belonging, check_kind, check_logit_scale
+from .belonging import (
+    DoesNotBelong,
+    belonging,
+    by_flag,
+    check_belonging,
+    check_kind,
+    check_logit_scale,
+    is_of_other_text,
+)
 from .embeddings import check_embedding_files
 from .masking import check_kinds, configure, in_flags, mask_config
 from .old_names import add_old_names
@@ -37,6 +47,7 @@ from .stop import stop
 from .twin import fitted_scales, load_twin, plain_, report, resume_
 
 logger = logging.getLogger(__name__)
+warnings.filterwarnings("ignore", PADDING)  # fairseq's Transformer passes over padding by itself
 
 NAME = "one_layer_masked"
 
@@ -50,6 +61,7 @@ class OneLayerMaskedModel(TransformerModel):
 
     cpu_bf16 = False
     num_updates = 0
+    of_other_text = False  # than the loaded checkpoint
     trained_on: torch.Tensor
 
     @classmethod
@@ -88,7 +100,7 @@ class OneLayerMaskedModel(TransformerModel):
         except ValueError as error:
             stop(NAME, error)
         trained = _trained_by_name(args, model)
-        if args.scores_from:
+        if args.scores_from and not getattr(args, "scores_in_checkpoint", False):
             resume_(args)
         try:
             if args.scores_from and not getattr(args, "scores_in_checkpoint", False):
@@ -112,6 +124,7 @@ class OneLayerMaskedModel(TransformerModel):
     def set_extra_state(self, state: torch.Tensor) -> None:
         """Compare it with the data at hand."""
         check_belonging(self.trained_on, state)
+        self.of_other_text = is_of_other_text(self.trained_on, state)
 
     def load_state_dict(self, state_dict: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """As fairseq's. Raises ``DoesNotBelong`` where other masks, weights, logit scale or data were trained with."""

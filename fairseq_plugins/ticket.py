@@ -36,8 +36,8 @@ def from_checkpoint(checkpoint: Path, data: Path | None = None, subwords: Path |
         one that the checkpoint names.
     subwords: the sentencepiece model, or the codes of subword-nmt for Moses-tokenised text, where the folder has none.
 
-    Raises ``TicketError`` where it is no masked Transformer, or has options that tickets do not carry; ``OSError``
-    where a file is missing.
+    Raises ``TicketError`` where it is no masked Transformer, has options that tickets do not carry, or ``subwords`` is
+    another model than the folder's; ``OSError`` where a file is missing.
     """
     if checkpoint.is_dir() and (checkpoint / "checkpoint_best.pt").is_file():
         checkpoint /= "checkpoint_best.pt"

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 Configure = Callable[[str, nn.Module], "MaskConfig | None"]
 _NAMED = 5  # tensors in a warning
+PADDING = "the padding row"  # a warning begins with it
 
 
 @dataclass
@@ -56,7 +57,9 @@ def mask_(
     another name than ``weight``, where the module has), of the weight's shape. Biases of converted modules become zero,
     unless the weights are ``existing`` ones. Afterwards only scores are trainable, and those other parameters whose
     full name matches a shell-style pattern in ``trainable``. Modules whose weights are tied stay tied. One warning
-    names the matrices that stay dense because their modules are of no known class.
+    names the matrices that stay dense because their modules are of no known class, another the embeddings whose padding
+    row is no longer zero: a mask covers it as any other, for where the embedding is the output projection, too, the row
+    is a word's logit. So let the model itself pass over padding, as those with a padding mask do.
 
     config: for all modules; or configure: ``(name, module) -> MaskConfig`` for that module, or None to leave it as it
         is.
@@ -80,6 +83,7 @@ def mask_(
     for group in groups:
         _convert(group, shared, together)
 
+    _warn_of_padding(groups)
     _warn_of_the_rest(model, trained)
     trained |= {place.original for place in masked_places(model)}
     for parameter in model.parameters():
@@ -223,6 +227,19 @@ def _merged(groups: dict[nn.Parameter, _Group]) -> list[_Group]:
         else:
             merged[key] = group
     return list(merged.values())
+
+
+def _warn_of_padding(groups: list[_Group]) -> None:
+    """Name the embeddings whose padding row was zero, and is not any more."""
+    rows = {
+        place.name: place.module.padding_idx
+        for group in groups
+        for place in group.places
+        if group.config.init != EXISTING and getattr(place.module, "padding_idx", None) is not None
+    }
+    if rows:
+        named = ", ".join(f"{name} (row {row})" for name, row in rows.items())
+        warnings.warn(f"{PADDING} of {named} is not zero under a mask: let the model pass over padding", stacklevel=3)
 
 
 def _warn_of_the_rest(model: nn.Module, trained: Collection[nn.Parameter]) -> None:

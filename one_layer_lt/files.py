@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .errors import UserError
+
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
@@ -39,10 +41,17 @@ def write_whole(path: Path, content: str | bytes) -> None:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as JSON, ``whole``, in a folder that is made if need be."""
+def write_json(path: Path, value: Any, indent: int = 1) -> None:
+    """Write a value as JSON, ``whole``, in a folder that is made if need be.
+
+    Raises ``UserError`` for NaN or infinity.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    try:
+        written = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise UserError(f"{path} is not written, for a number of it is not finite ({error})") from None
+    write_whole(path, written + "\n")
 
 
 def first_folder(data: str) -> Path:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 WEIGHT = "weight"
+_PARTS = ("_g", "_v", "_orig")  # what torch.nn.utils calls the parameters behind a tensor that a hook computes
 
 # Type of a module, or the full name of one that need not be installed -> patterns of its tensors' names.
 MASKABLE: dict[Union[type[nn.Module], str], tuple[str, ...]] = {
@@ -80,6 +81,11 @@ class Place:
         """All of them, the first one first."""
         return cast(nn.ModuleList, self.module.get_submodule(f"parametrizations.{self.tensor}"))
 
+    @property
+    def is_computed(self) -> bool:
+        """Whether a hook computes it: torch.nn.utils' weight_norm and spectral_norm of before, or its prune."""
+        return self.tensor in _computed(self.module)
+
     def check_alone(self) -> None:
         """Raises ``ValueError`` where the first parametrization is not the only one: what it gives is then not used."""
         if len(self.parametrizations) > 1:
@@ -133,7 +139,7 @@ def maskable_places(model: nn.Module) -> Iterator[Place]:
             if isinstance(module._parameters.get(tensor), nn.parameter.UninitializedParameter):
                 raise ValueError(f"{module_name} is lazy and has no weight yet: run one batch through the model first")
             place = Place(module_name, module, tensor)
-            if not place.is_parametrized:
+            if not (place.is_parametrized or place.is_computed):
                 _check_shape(place)
             yield place
 
@@ -149,10 +155,16 @@ def _check_shape(place: Place) -> None:
 def tied_places(model: nn.Module, places: Iterable[Place]) -> dict[nn.Parameter, list[Place]]:
     """The parameters at ``places``, each with all the places that it is at: one, or more where modules are tied.
 
-    Raises ``ValueError`` where one is parametrized already, or is tied to one that is not among ``places``.
+    Raises ``ValueError`` where one is parametrized already or computed by a hook, or is tied to one that is not among
+    ``places``.
     """
     tied: dict[nn.Parameter, list[Place]] = {}
     for place in places:
+        if place.is_computed:
+            raise ValueError(
+                f"{place.path} is computed by torch.nn.utils' weight_norm, spectral_norm or prune: remove that first, "
+                "by remove_weight_norm, remove_spectral_norm or prune.remove"
+            )
         if place.is_parametrized:
             raise ValueError(
                 f"{place.path} is parametrized already: fold_ the model first, or remove what is not a mask"
@@ -179,12 +191,20 @@ def parametrized_places(model: nn.Module, kind: type[nn.Module]) -> Iterator[Pla
 
 def _maskable(module: nn.Module) -> list[str]:
     patterns = [pattern for kind in type(module).__mro__ for pattern in _patterns(kind)]
-    names = [*module._parameters, *getattr(module, "parametrizations", ())]
+    computed = _computed(module)
+    plain = [name for name in module._parameters if name.rpartition("_")[0] not in computed]
+    names = [*plain, *getattr(module, "parametrizations", ()), *computed]
     return [
         name
         for name in names
         if module._parameters.get(name, 0) is not None and any(fnmatchcase(name, p) for p in patterns)
     ]
+
+
+def _computed(module: nn.Module) -> list[str]:
+    """The tensors that torch.nn.utils' hooks compute of parameters named after them."""
+    bases = dict.fromkeys(name.rpartition("_")[0] for name in module._parameters if name.endswith(_PARTS))
+    return [name for name in bases if isinstance(vars(module).get(name), Tensor)]
 
 
 def _patterns(kind: type) -> tuple[str, ...]:

@@ -45,13 +45,13 @@ from one_layer_lt.cli.parser import Parser, count
 from one_layer_lt.cli.report import report
 from one_layer_lt.errors import UserError
 from one_layer_lt.files import write_json, write_whole
+from one_layer_lt.finite import DIVERGED
 from one_layer_lt.origin import commit, machine
 from scripts import images, tables, translators
 from scripts.results import RESULTS, ROOT
 from scripts.study import Run, chosen, read_study, results_of
 
 KINDS: dict[str, Any] = {"fairseq": translators, "vision": images}
-DIVERGED = "FloatingPointError"
 
 
 def make(run: Run, threads: int, again: bool = False) -> str:

@@ -7,12 +7,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from xml.sax.saxutils import unescape
 
-from one_layer_lt.errors import UserError
 from one_layer_lt.text import moses
 from one_layer_lt.text.lines import Pair, read_lines, write_pairs
 from one_layer_lt.text.manifest import Settings
 
-from .archive import collect, extract
+from .archive import Files, Group, collect, extract, together
 from .fetch import Remote, fetch
 from .pipeline import pair_of
 
@@ -20,18 +19,15 @@ _OPEN = re.compile(r'<seg id="[0-9]*">\s*')
 _CLOSE = re.compile(r"\s*</seg>\s*")
 
 
-def locate(
-    homes: Mapping[Remote, Collection[str]], origin: Path | None, downloads: Path, into: Path
-) -> dict[str, Path]:
-    """Every file of a corpus, by name: of a local copy, or of the archives at its homes, which hold the files named."""
+def locate(homes: Mapping[Remote, Collection[Group]], origin: Path | None, downloads: Path, into: Path) -> Files:
+    """Every file of a corpus: of a local copy, or of the archives at its homes, which hold these groups of files."""
     if origin is not None:
-        return collect(origin, [name for names in homes.values() for name in names], into)
-    found: dict[str, Path] = {}
-    for home, names in homes.items():
+        return collect(origin, [group for groups in homes.values() for group in groups], into)
+    found: Files = {}
+    for home, groups in homes.items():
         archive = fetch(home, downloads)
-        found.update(extract(archive, names, into))
-        if missing := [name for name in names if name not in found]:
-            raise UserError(f"{archive} lacks {', '.join(missing)}: delete it and run the command again")
+        places = extract(archive, [name for group in groups for name in group], into / archive.name)
+        found.update(together(str(archive), places, groups, ": delete it and run the command again"))
     return found
 
 

@@ -56,6 +56,7 @@ def prepare(
         texts = {split: pair_of(work / "raw", split, settings) for split in SPLITS}
         for split in SPLITS:
             write_pairs(_tidied(raw[split], split), texts[split], f"reading {split}")
+        check_text(settings, texts)
         if is_done(out, settings, sha256(*(path for split in SPLITS for path in texts[split]))):
             return
         tokens = {split: pair_of(work / "tok", split, settings) for split in SPLITS}
@@ -152,8 +153,7 @@ def build(
     data = work / "data"
     data.mkdir()
     model = data / settings.model
-    if not tokens["train"][0].stat().st_size:
-        raise UserError(f"{settings.corpus}: no training pairs are left: is the text empty?")
+    check_text(settings, tokens)
     log.info("learning %d %s units", settings.size, settings.tokenizer)
     subwords.learn(subword, tokens["train"], model)
     encoded = {split: pair_of(work / "encoded", split, settings) for split in SPLITS}
@@ -187,6 +187,16 @@ def build(
     Manifest(settings, text, pairs, checksums(data), _versions()).write(data)
     os.replace(data, out)  # `out` is absent or an empty folder, and becomes whole at once
     log.info("prepared %s", out)
+
+
+def check_text(settings: Settings, texts: Mapping[str, Pair]) -> None:
+    """Raises ``UserError`` where a split has no pairs, or a side of it no text."""
+    for split in SPLITS:
+        for language, path in zip(settings.languages, texts[split]):
+            if not any(line.strip() for line in read_lines(path)):
+                lines = f"{split}.{language} has empty lines only"
+                none = lines if path.stat().st_size else f"no {split} pairs are left"
+                raise UserError(f"{settings.corpus}: {none}: is the text empty?")
 
 
 def _tidied(files: Pair, split: str) -> Iterator[tuple[str, str]]:

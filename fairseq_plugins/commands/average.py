@@ -20,8 +20,11 @@ import torch
 
 from one_layer_lt.cli.parser import add_out, count
 from one_layer_lt.errors import UserError
+from one_layer_lt.record import differences
 
 from ..checkpoints import load, save
+
+RECORDS = ("trained_over", "_extra_state")  # what a tensor of a state dict that holds a record is called
 
 
 def last_checkpoints(folder: Path, wanted: int) -> list[Path]:
@@ -36,18 +39,19 @@ def last_checkpoints(folder: Path, wanted: int) -> list[Path]:
 
 
 def average(paths: Sequence[Path], out: Path) -> None:
-    """Write the mean of the checkpoints' tensors to `out`; whole numbers, and all else, are those of the last one."""
+    """Write the mean of the checkpoints' tensors to `out`; whole numbers, and all else, are those of the last one.
+
+    Raises ``UserError``, which names both values, where they are not of one training.
+    """
     sums: dict[str, torch.Tensor] = {}
     state: dict[str, Any] = {}
+    seed: Any = None
     for path in paths:
         state = load(path)
-        if sums and _shapes(sums) != _shapes(state["model"]):
-            raise UserError(f"{path} holds another model than {paths[0]}: they cannot be averaged")
-        for name, tensor in state["model"].items():
-            if name in sums and name.endswith(("trained_over", "_extra_state")) and not torch.equal(sums[name], tensor):
-                raise UserError(
-                    f"{path} was trained with other masks, weights or data than {paths[0]}: they cannot be averaged"
-                )
+        if sums:
+            _check_same(paths[0], sums, path, state["model"])
+            _check_field(paths[0], "--seed", seed, path, _seed(state))
+        seed = _seed(state)
         for name, tensor in state["model"].items():
             if tensor.is_floating_point():
                 tensor = tensor.double() + sums.get(name, 0.0)
@@ -60,8 +64,29 @@ def average(paths: Sequence[Path], out: Path) -> None:
     save(state, out)
 
 
+def _check_same(first: Path, own: dict[str, torch.Tensor], path: Path, theirs: dict[str, torch.Tensor]) -> None:
+    """Raises ``UserError`` where two models are not of the same shapes, masks, weights and data."""
+    if _shapes(own) != _shapes(theirs):
+        raise UserError(f"{path} holds another model than {first}: they cannot be averaged")
+    for name, tensor in theirs.items():
+        if name in own and name.endswith(RECORDS):
+            for field, (here, there) in differences(own[name], tensor).items():
+                _check_field(first, field, here, path, there)
+
+
+def _check_field(first: Path, field: str, own: Any, path: Path, theirs: Any) -> None:
+    if own != theirs:
+        raise UserError(
+            f"{path} was trained with {field} {theirs!s:.60}, and {first} with {own!s:.60}: they cannot be averaged"
+        )
+
+
+def _seed(state: dict[str, Any]) -> Any:
+    return ((state.get("cfg") or {}).get("common") or {}).get("seed")
+
+
 def _shapes(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in tensors.items()}
+    return {name: tensor.shape for name, tensor in tensors.items() if not name.endswith(RECORDS)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

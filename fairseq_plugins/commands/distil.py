@@ -36,6 +36,7 @@ from one_layer_lt.files import first_folder, sha256
 from one_layer_lt.text.manifest import Manifest, Settings, checksums
 from one_layer_lt.text.subwords import joined
 
+from ..belonging import check_data
 from ..checkpoints import load
 from ..generate import command, translate
 from .reverse import reversed_copy, swapped
@@ -89,10 +90,13 @@ def distil(teachers: Sequence[Path], data: Path, out: Path, beam: int, backward:
 def check(checkpoint: Path, data: Path, direction: Settings, surely: bool = False) -> None:
     """Raise ``UserError`` unless a checkpoint translates in this direction with the dictionaries of ``data``.
 
-    A checkpoint holds neither: both are looked up in the folder that it was trained on. Where that is gone, there is a
-    warning, or if it must be known ``surely``, an error.
+    For a checkpoint that does not say, both are looked up in the folder that it was trained on. Where that is gone,
+    there is a warning, or if it must be known ``surely``, an error.
     """
-    task = (load(checkpoint).get("cfg") or {}).get("task") or {}
+    state = load(checkpoint)
+    if check_data(checkpoint, state, [dictionary(data, name) for name in direction.languages], direction.languages):
+        return
+    task = (state.get("cfg") or {}).get("task") or {}
     folder = first_folder(str(task.get("data") or ""))
     names = [f"dict.{language}.txt" for language in direction.languages]
     languages = tuple(infer_language_pair(str(folder))) if folder.is_dir() else (None, None)

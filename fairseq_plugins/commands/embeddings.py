@@ -28,6 +28,7 @@ from one_layer_lt.files import whole
 from one_layer_lt.optional import need
 from one_layer_lt.text.manifest import Manifest
 
+from ..belonging import check_data
 from ..checkpoints import load
 
 EPOCHS = 20  # of fastText
@@ -106,6 +107,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     logging.getLogger("gensim").setLevel(logging.WARNING)
     settings = Manifest.read(args.data).settings
+    if args.kind == "model":
+        dictionaries = [_dictionary(args.data, language) for language in settings.languages]
+        check_data(args.checkpoint, load(args.checkpoint), dictionaries, settings.languages)
     for side, language in zip(("encoder", "decoder"), settings.languages):
         dictionary = _dictionary(args.data, language)
         vectors = of_text(args.data, language, args.width) if args.kind == "text" else of_model(args.checkpoint, side)

@@ -14,7 +14,7 @@ epoch.
     OUT/rewind.pt             the state after update REWIND
     OUT/rounds.json           of each round: fraction of the weights kept, best validation loss, updates
 
-The same command again goes on where it stopped, and with more --rounds adds some.
+The same command again goes on where it stopped, and with more --rounds adds some. Other arguments are refused.
 
 Sources: Frankle & Carbin 2018 (arXiv 1803.03635); Frankle et al. 2019 (arXiv 1903.01611, 1912.05671).
 """
@@ -40,6 +40,7 @@ from one_layer_lt.errors import UserError
 from one_layer_lt.files import whole, write_json
 from one_layer_lt.pruning import SCOPES, count_kept, prune_
 
+from ..begun import check_begun
 from ..checkpoints import load
 
 # Given to fairseq-train here, or against its purpose: rounds are resumed, and rewound with their optimizer.
@@ -58,10 +59,10 @@ def prune(
     """Train round 0 and ``rounds`` pruned ones, or what is still to be done of them; yields how each ended.
 
     arguments: fairseq-train's. Raises ``UserError`` where a training fails, round 0 does not go beyond ``rewind``, or
-    ``out`` was begun with other settings.
+    ``out`` was begun with other settings, arguments or data.
     """
     out.mkdir(parents=True, exist_ok=True)
-    _check_begun(out / "prune.json", {"rate": rate, "rewind": rewind, "scope": scope})
+    check_begun(out / "prune.json", {"rate": rate, "rewind": rewind, "scope": scope}, arguments)
     kept_state = out / "rewind.pt"
     results: list[dict[str, Any]] = []
     for number in range(rounds + 1):
@@ -188,16 +189,6 @@ def _updates(state: dict[str, Any]) -> int:
 
 def _is_over(state: dict[str, Any]) -> bool:
     return 0 < state["cfg"]["optimization"]["max_update"] <= _updates(state)
-
-
-def _check_begun(path: Path, settings: dict[str, Any]) -> None:
-    """Rounds of different settings must not be mixed."""
-    if not path.is_file():
-        write_json(path, settings)
-    begun = _read_json(path)
-    for name, value in settings.items():
-        if begun.get(name) != value:
-            raise UserError(f"--{name} {value}: {path.parent} was begun with {begun.get(name)}; choose another --out")
 
 
 def _read_json(path: Path) -> Any:

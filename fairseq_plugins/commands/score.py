@@ -16,7 +16,6 @@ What follows a lone `--` goes to fairseq-generate as it is: `-- --fp16`.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import shlex
 import time
@@ -31,7 +30,7 @@ from sacrebleu.metrics import BLEU
 
 from one_layer_lt.cli.parser import Parser, add_data, add_out, add_search, count
 from one_layer_lt.errors import UserError
-from one_layer_lt.files import sha256, write_whole
+from one_layer_lt.files import sha256, write_json, write_whole
 from one_layer_lt.origin import commit, machine, relative
 from one_layer_lt.text import moses
 from one_layer_lt.text.manifest import Manifest, read_split
@@ -111,7 +110,7 @@ def score(
         },
     }
     write_whole(out.with_suffix(".txt"), "".join(line + "\n" for line in hypotheses))
-    write_whole(out, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    write_json(out, result, indent=2)
     return result
 
 

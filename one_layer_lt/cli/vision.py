@@ -24,6 +24,7 @@ from ..progress import progress
 from ..ticket import load_ticket
 from ..ticket.sizes import sizes
 from ..vision import data as datasets
+from ..vision.belonging import for_model
 from ..vision.recipes import RECIPES, Recipe, recipe_of
 from ..vision.ticket import checked, ticket_of
 from ..vision.train import Trainer, World, load_run, train
@@ -121,7 +122,8 @@ def _export(args: argparse.Namespace) -> None:
     """Make a ticket of a run."""
     recipe = _recipe(args.folder)
     data = datasets.load(recipe.data, args.root, size=recipe.size)
-    ticket = ticket_of(load_run(args.folder, data).model, recipe, data)
+    trainer = load_run(args.folder, data)
+    ticket = ticket_of(trainer.model, trainer.recipe, trainer.data)
     ticket.save(args.out)
     print(f"{args.out}: {sizes(ticket).file:,} bytes")
 
@@ -143,8 +145,7 @@ def _of_ticket(path: Path, name: str, root: Optional[Path], broken: str) -> tupl
     ticket = load_ticket(path)
     about = checked(ticket)
     data = datasets.load(name, root, size=max(about["shape"][1:]), broken=broken)
-    if list(data.classes) != about["classes"] or list(data.train.shape) != about["shape"]:
-        raise ValueError(f"{path} is for other images than {name}'s: {about['shape']}, {len(about['classes'])} classes")
+    data = for_model(data, about, str(path))
     recipe = Recipe(
         data=name, model=about["model"], width=about["width"], affine=about["affine"], binary=about["binary"]
     )

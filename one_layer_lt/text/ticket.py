@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +11,43 @@ from ..optional import MissingPackage
 from ..ticket import Ticket, TicketError
 from . import moses
 from .lines import tidy
-from .manifest import FILE, MODELS, Manifest
+from .manifest import FILE, Manifest
 from .subwords import Subword, encoder, joined
 
 
 def text_settings(data: Path, subwords: Path | None) -> tuple[dict[str, Any] | None, bytes | None]:
-    """(settings, subword model) of a data folder; ``subwords`` goes before what the folder has. None where unknown.
+    """(settings, subword model) of a data folder, or of the file ``subwords`` where the folder does not say.
 
-    Raises ``TicketError`` where the folder's description is damaged, or the file is no subword model.
+    None where unknown. Raises ``TicketError`` where the folder's description is damaged, or the file is not its model,
+    or none at all.
     """
-    if subwords is not None:
-        content = subwords.read_bytes()
-        kind = "moses-bpe" if content.startswith(b"#version:") else "sentencepiece"
+    given = None if subwords is None else subwords.read_bytes()
+    kind = None if given is None else _kind_of(given, subwords)
+    if (data / FILE).is_file():
         try:
-            encoder(Subword(kind, 1), content)
-        except MissingPackage:
-            pass  # whoever opens the ticket here will be told
-        except (RuntimeError, ValueError) as error:
-            known = "neither a sentencepiece model nor codes of subword-nmt, which begin with #version:"
-            raise TicketError(f"{subwords} is {known} ({error})") from None
-        return {"tokenizer": kind, "lowercase": False, "aggressive": False}, content
-    if not (data / FILE).is_file():
+            settings = Manifest.read(data).settings
+        except UserError as error:
+            raise TicketError(str(error)) from None
+        model = data / settings.model
+        if given is not None and given != model.read_bytes():
+            raise TicketError(f"{subwords} is not the subword model of {data}, which is {model}: leave --bpe out")
+        return {name: getattr(settings, name) for name in ("tokenizer", "lowercase", "aggressive")}, model.read_bytes()
+    if given is None:
         return None, None
+    return {"tokenizer": kind, "lowercase": False, "aggressive": False}, given
+
+
+def _kind_of(content: bytes, path: Path | None) -> str:
+    """The kind of a subword model. Raises ``TicketError``, which names the file, where it is none."""
+    kind = "moses-bpe" if content.startswith(b"#version:") else "sentencepiece"
     try:
-        settings = Manifest.read(data).settings
-    except UserError as error:
-        raise TicketError(str(error)) from None
-    kept = {name: value for name, value in asdict(settings).items() if name in ("tokenizer", "lowercase", "aggressive")}
-    return kept, (data / MODELS[settings.tokenizer]).read_bytes()
+        encoder(Subword(kind, 1), content)
+    except MissingPackage:
+        pass  # whoever opens the ticket here will be told
+    except (RuntimeError, ValueError) as error:
+        known = "neither a sentencepiece model nor codes of subword-nmt, which begin with #version:"
+        raise TicketError(f"{path} is {known} ({error})") from None
+    return kind
 
 
 class Text:

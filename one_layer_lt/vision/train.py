@@ -23,10 +23,13 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional
 
 from ..convert import mask_, set_update_
+from ..errors import UserError
 from ..files import whole, write_whole
+from ..finite import DIVERGED, spoilt
 from ..parametrization import cached_weights
 from ..precision import bf16_or_warn
 from ..projection import project_
+from .belonging import KEY, check_same, for_model, images_of, record_in
 from .data import DataSet, Split, augment
 from .models import build
 from .recipes import Recipe
@@ -86,14 +89,15 @@ def new_model(recipe: Recipe, data: DataSet) -> nn.Module:
     if not recipe.dense:
         mask_(model, recipe.mask_config(), trainable=_affine(model))
         if recipe.scores_from:
-            _imitate_(model, Path(recipe.scores_from))
+            _imitate_(model, Path(recipe.scores_from), data)
     return model
 
 
-def _imitate_(model: nn.Module, run: Path) -> None:
+def _imitate_(model: nn.Module, run: Path, data: DataSet) -> None:
     state = _load(run / CHECKPOINT)
     if not state["recipe"].get("dense"):
         raise ValueError(f"scores_from {run}: not a dense run")
+    for_model(data, record_in(state, str(run)), f"scores_from {run}")
     try:
         found = project_(model, state["model"])
     except ValueError as error:
@@ -112,6 +116,7 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, data: DataSet, world: World, device: torch.device) -> None:
         self.recipe, self.data, self.world, self.device = recipe, data, world, device
+        self.images = images_of(data)  # before files that cannot be decoded are found and left out
         if recipe.batch % (world.size * recipe.accumulate):
             raise ValueError(f"batch {recipe.batch} does not divide among {world.size} processes x {recipe.accumulate}")
         self.model = new_model(recipe, data).to(device)
@@ -136,8 +141,11 @@ class Trainer:
             mine = slice(self.world.rank, None, self.world.size)
             images = augment(images[mine], flip=self.recipe.flip, padding=self.recipe.padding, generator=moved)
             loss = self._update(update, images, labels[mine], len(labels))
+            if not math.isfinite(loss):
+                raise UserError(self._lost(f"the loss of update {update} is {loss}"))
             total += loss
             done(step, loss)
+        self.check_finite()
         self.epoch += 1
         self.world.mean_(
             [b for name, b in self.model.named_buffers() if name.endswith(("running_mean", "running_var"))]
@@ -145,6 +153,16 @@ class Trainer:
         mean = torch.tensor(total / self.steps, device=self.device)
         self.world.mean_([mean])
         return float(mean)
+
+    def check_finite(self) -> None:
+        """Raises ``UserError``, which names the tensor, where one of the model is not finite."""
+        if spoilt(self.model):
+            raise UserError(self._lost("training cannot go on"))
+
+    def _lost(self, what: str) -> str:
+        name = spoilt(self.model)
+        why = f", and {name} is not finite" if name else ""
+        return f"{what}{why}, in epoch {self.epoch + 1}: {DIVERGED} than {self.recipe.lr:g}; the last epoch is kept"
 
     def _update(self, update: int, images: Tensor, labels: Tensor, count: int) -> float:
         # Of rules that sample: alike in all processes, and resumed.
@@ -195,6 +213,7 @@ class Trainer:
         return {
             "recipe": asdict(self.recipe),
             "epoch": self.epoch,
+            KEY: self.images,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
@@ -216,7 +235,8 @@ def train(
     """Train to the end, from the last epoch that ``run`` holds; returns the last line of its metrics.
 
     The folder gets checkpoint.pt, metrics.jsonl (a line an epoch), recipe.json and TensorBoard's events. Raises
-    ``ValueError`` where it holds a training of another recipe.
+    ``ValueError`` where it holds a training of another recipe or of other images, and ``UserError`` where the loss or a
+    tensor of the model is no longer finite.
     """
     world = world or World()
     device = torch.device("cuda", world.rank % torch.cuda.device_count()) if torch.cuda.is_available() else _CPU
@@ -238,8 +258,8 @@ def train(
                 for name in ("loss", "accuracy"):
                     board.add_scalar(name, line[name], trainer.epoch)
             with whole(run / CHECKPOINT) as part:
-                torch.save({**trainer.state(), "metrics": metrics, "classes": list(data.classes)}, part)
-            write_whole(run / METRICS, "".join(json.dumps(entry) + "\n" for entry in metrics))
+                torch.save({**trainer.state(), "metrics": metrics}, part)
+            write_whole(run / METRICS, "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in metrics))
         if world.size > 1:
             distributed.barrier()
     if board is not None:
@@ -248,8 +268,12 @@ def train(
 
 
 def load_run(run: Path, data: DataSet) -> Trainer:
-    """The trained model of a run. Raises ``ValueError`` or ``OSError`` where there is none that fits."""
+    """The trained model of a run. Raises ``ValueError`` or ``OSError`` where there is none that fits.
+
+    data: what it is evaluated on; it sees images normed as those it was trained on (``Trainer.data``).
+    """
     state = _load(run / CHECKPOINT)
+    data = for_model(data, record_in(state, str(run)), str(run))
     recipe = replace(Recipe(**state["recipe"]), scores_from=None)  # its scores are there already
     trainer = Trainer(recipe, data, World(), _CPU)
     trainer.load(state)
@@ -271,6 +295,7 @@ def _resume(trainer: Trainer, run: Path) -> list[dict[str, Any]]:
             raise ValueError(
                 f"{run} holds a training with {name} {was!r}, not {now.get(name)!r}: name another folder by --out"
             )
+    check_same(record_in(state, str(run)), trainer.images, str(run))
     trainer.load(state)
     metrics: list[dict[str, Any]] = state["metrics"]
     return metrics

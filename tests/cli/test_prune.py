@@ -282,6 +282,54 @@ def test_other_settings_are_not_mixed(corpus: Path, tmp_path: Path, started: Sta
     assert len(started) == 1
 
 
+def test_other_arguments_and_data_are_not_mixed(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[Sequence[str]] = []
+
+    def failing(arguments: Sequence[str], keeping: Keeping, log: Path) -> None:
+        trained.append(arguments)
+        raise UserError("ended with code 1")
+
+    monkeypatch.setattr(prune, "fairseq_train", failing)
+    moved = Path(shutil.copytree(corpus, tmp_path / "moved"))
+
+    def again(passed: Sequence[str]) -> str:
+        with pytest.raises(UserError) as refused:
+            list(prune.prune(tmp_path / "imp", passed, rounds=1, rate=0.2, rewind=REWIND))
+        return str(refused.value)
+
+    flags = arguments(corpus)[1:]
+    begun = [str(corpus), *flags]
+    assert "ended with code 1" in again(begun)
+    changed = [{"5e-3": "1e-3"}.get(word, word) for word in begun]
+    assert f"--lr 1e-3: {tmp_path / 'imp'} was begun with --lr 5e-3; choose another --out" in again(changed)
+    seeded = again([*begun, "--seed=4"])
+    assert "--seed 4: " in seeded
+    assert "was begun with --seed 3" in seeded
+    assert "was begun with no --keep" in again([*begun, "--keep", "0.4"])
+    assert len(trained) == 1
+    assert "ended with code 1" in again([*flags, "--num-workers", "2", str(moved)])  # the same, elsewhere
+    (moved / "train.xx-yy.xx.bin").write_bytes(b"more" * 1000)
+    assert f"{moved}: {tmp_path / 'imp'} was begun with {corpus}; choose another" in again([str(moved), *flags])
+    assert len(trained) == 2
+
+
+def test_rounds_of_before_go_on_with_a_warning(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+
+    def failing(arguments: Sequence[str], keeping: Keeping, log: Path) -> None:
+        raise UserError("ended with code 1")
+
+    monkeypatch.setattr(prune, "fairseq_train", failing)
+    record = tmp_path / "prune.json"
+    record.write_text(json.dumps({"rate": 0.2, "rewind": REWIND, "scope": "global"}))
+    for _ in range(2):
+        with pytest.raises(UserError, match="ended with code 1"):
+            prune_rounds(tmp_path, corpus)
+    assert len([line for line in caplog.messages if "does not say what arguments" in line]) == 1
+    assert json.loads(record.read_text())["flags"]["--lr"] == "5e-3"
+
+
 def test_failing_training_says_why(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     log = tmp_path / "round0" / "train.log"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from one_layer_lt.files import sha256, whole, write_whole
+from one_layer_lt.errors import UserError
+from one_layer_lt.files import sha256, whole, write_json, write_whole
 
 
 def test_text_and_bytes(tmp_path: Path) -> None:
@@ -115,3 +116,12 @@ def test_the_digest_goes_on_from_file_to_file(tmp_path: Path) -> None:
     # sha256 of "abc", as FIPS 180-2 gives it
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert sha256(tmp_path / "a", tmp_path / "b") == expected
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_json_file_never_holds_what_is_no_number(number: float, tmp_path: Path) -> None:
+    path = tmp_path / "made" / "result.json"
+    write_json(path, {"bleu": 1.5})
+    with pytest.raises(UserError, match=r"result\.json is not written, for a number of it is not finite"):
+        write_json(path, {"bleu": number})
+    assert path.read_text() == '{\n "bleu": 1.5\n}\n'

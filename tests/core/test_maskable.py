@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import logging
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from one_layer_lt import (
     MaskConfig,
@@ -191,11 +193,35 @@ def test_folding_leaves_copies_of_a_module_with_other_parametrizations() -> None
     [
         (nn.Linear(0, 4), r"weight has shape \[4, 0\]: a mask needs two dimensions"),
         (nn.Sequential(nn.Embedding(5, 4, sparse=True)), "0 has sparse gradients"),
+        (nn.utils.weight_norm(nn.Linear(3, 4)), "weight is computed by torch.nn.utils' weight_norm"),
+        (nn.Sequential(nn.utils.spectral_norm(nn.Linear(3, 4)), nn.Linear(4, 4)), "0.weight is computed by"),
+        (prune.l1_unstructured(nn.Linear(3, 4), "weight", 0.5), "prune: remove that first, by remove_weight_norm"),
+        (nn.utils.weight_norm(nn.LSTM(3, 4), "weight_hh_l0"), "weight_hh_l0 is computed by"),
     ],
 )
+@pytest.mark.filterwarnings("ignore")
 def test_what_no_mask_could_train_is_refused(model: nn.Module, said: str) -> None:
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(ValueError, match=said):
         mask_(model, MaskConfig())
+    assert before.keys() == model.state_dict().keys()
+
+
+def test_a_module_with_a_hook_may_be_left_as_it_is() -> None:
+    model = nn.Sequential(prune.l1_unstructured(nn.Linear(3, 4), "weight", 0.5), nn.Linear(4, 4))
+    mask_(model, configure=lambda name, module: None if name == "0" else MaskConfig())
+    assert [place.module_name for place in masked_places(model)] == ["1"]
+
+
+def test_a_padding_row_is_warned_of() -> None:
+    with pytest.warns(UserWarning, match=r"the padding row of words \(row 2\) is not zero under a mask"):
+        model = mask_(nn.ModuleDict({"words": nn.Embedding(5, 4, padding_idx=2)}), MaskConfig(keep=1.0))
+    assert bool(model["words"].weight[2].any())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mask_(nn.Embedding(5, 4), MaskConfig())
+        kept = mask_(nn.Embedding(5, 4, padding_idx=2), MaskConfig(init="existing"))
+    assert not kept.weight[2].any()
 
 
 class Own(nn.Module):

@@ -97,7 +97,7 @@ def test_iwslt14_train_order_and_split(tmp_path: Path, recipe: Recipe) -> None:
 
 
 def test_iwslt14_lengths_differ(tmp_path: Path, recipe: Recipe) -> None:
-    members = {f"de-en/{name}": xml(["x"]) for name in iwslt14.NAMES}
+    members = {f"de-en/{name}": xml(["x"]) for pair in iwslt14.PAIRS for name in pair}
     members["de-en/train.tags.de-en.de"] = ["<url>x</url>", "eins", "zwei"]
     members["de-en/train.tags.de-en.en"] = ["one"]
     archive = pack(tmp_path / "de-en.tgz", members)
@@ -203,8 +203,8 @@ def test_wmt14(tmp_path: Path, recipe: Recipe) -> None:
 def test_wmt14_training_tokens(tmp_path: Path) -> None:
     settings = make_settings("wmt14", "en", "de", Subword("moses-bpe", 10, aggressive=True))
     folder = wmt_folder(tmp_path / "in")
-    names = [name for names in wmt14.archives(12).values() for name in names]
-    files = collect(folder, names, tmp_path / "from")
+    pairs = [pair for pairs in wmt14.archives(12).values() for pair in pairs]
+    files = collect(folder, pairs, tmp_path / "from")
     (tmp_path / "tok").mkdir()
     english, german = (p.read_text().split("\n") for p in wmt14.training(files, 12, settings, tmp_path))
     assert len(english) == len(german) == 20 + 3 + 6 + 1

@@ -183,6 +183,34 @@ def test_missing_files(corpus: Path, tmp_path: Path, recipe: Recipe) -> None:
     assert (code, error.endswith("lacks train.de, test.en (plain or .gz)")) == (2, True)
 
 
+@pytest.mark.usefixtures("without_fairseq")
+def test_no_side_comes_from_another_folder(corpus: Path, tmp_path: Path, recipe: Recipe) -> None:
+    """A folder before it in the alphabet has the German side of the test set, in another order."""
+    write(tmp_path / "another" / "test.de", (corpus / "test.de").read_text().splitlines()[::-1])
+    whole = (corpus / "test.de").read_text()
+    assert recipe(recipe_corpus, "--from", tmp_path, "--size", 60, *PAIR, "--out", tmp_path / "out") == (0, "")
+    assert (tmp_path / "out/raw/test.de").read_text() == whole
+    (corpus / "test.de").unlink()
+    code, error = recipe(recipe_corpus, "--from", tmp_path, "--size", 60, *PAIR, "--out", tmp_path / "other")
+    assert (code, f"{tmp_path / 'another'} has test.de" in error, f"{corpus} has test.en" in error) == (2, True, True)
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+@pytest.mark.parametrize(
+    ("german", "english", "message"),
+    [([], [], "no {split} pairs are left"), (["", "  "], ["a", "b"], "{split}.de has empty lines only")],
+)
+def test_splits_without_text(
+    corpus: Path, tmp_path: Path, recipe: Recipe, split: str, german: list[str], english: list[str], message: str
+) -> None:
+    write(corpus / f"{split}.de", german)
+    write(corpus / f"{split}.en", english)
+    code, error = recipe(recipe_corpus, "--from", corpus, "--size", 60, *PAIR, "--out", tmp_path / "out")
+    assert (code, message.format(split=split) in error) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_archive_cut_short(corpus: Path, tmp_path: Path, recipe: Recipe) -> None:
     with tarfile.open(tmp_path / "text.tgz", "w:gz") as tar:
         tar.add(corpus, "text")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,13 @@ import torch
 from fairseq import checkpoint_utils
 
 from fairseq_plugins.belonging import DoesNotBelong
+from fairseq_plugins.commands import distil, embeddings
+from fairseq_plugins.commands.average import average
+from fairseq_plugins.commands.reverse import swapped
 from fairseq_plugins.ticket import from_checkpoint
 from one_layer_lt import TicketError
+from one_layer_lt.errors import UserError
+from one_layer_lt.text.manifest import Manifest
 
 from .running import TICKET_RECIPE, build, load_model, load_state, train
 
@@ -124,3 +130,61 @@ def test_checkpoints_of_before_load_with_a_warning(run: Path, tmp_path: Path, ca
     assert "does not say what data it was trained on" in caplog.text
     for name, tensor in new.state_dict().items():
         assert torch.equal(old.state_dict()[name], tensor)
+
+
+def test_going_on_with_other_text_is_warned_of(
+    run: Path, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    other = Path(shutil.copytree(data, tmp_path / "other"))
+    said = "checkpoint_last.pt goes on with other text than its training began with"
+    train(other, tmp_path / "run", *START, *TICKET_RECIPE, updates=5)
+    assert said not in caplog.text  # the same, elsewhere
+    (other / "train1.xx-yy.xx.bin").touch()
+    train(other, tmp_path / "run", *START, *TICKET_RECIPE, updates=6)
+    assert said in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--ticket-seed", "2"], "2.pt was trained with seed 2, and .*1.pt with 1: they cannot be averaged"),
+        (["--keep", "0.4"], "2.pt was trained with keep 0.4, and .*1.pt with 0.5"),
+        (["--seed", "9"], "2.pt was trained with --seed 9, and .*1.pt with 3"),
+        (["--dense"], "2.pt holds another model than .*1.pt"),
+    ],
+)
+def test_averaging_across_trainings(flags: list[str], said: str, data: Path, tmp_path: Path) -> None:
+    for number, changes in ((1, []), (2, flags)):
+        last = train(data, tmp_path / str(number), *TICKET_RECIPE, *changes, updates=1)
+        last.rename(tmp_path / f"{number}.pt")
+    with pytest.raises(UserError, match=said):
+        average([tmp_path / "1.pt", tmp_path / "2.pt"], tmp_path / "mean.pt")
+    assert not (tmp_path / "mean.pt").exists()
+
+
+def test_what_a_checkpoint_says_of_its_data(run: Path, data: Path, tmp_path: Path) -> None:
+    """Without a look at the folder that it names."""
+    settings = Manifest.read(data).settings
+    state = load_state(run / "checkpoint_last.pt")
+    state["cfg"]["task"]["data"] = "/nowhere"
+    torch.save(state, tmp_path / "named.pt")
+    distil.check(tmp_path / "named.pt", data, settings, surely=True)
+    with pytest.raises(DoesNotBelong, match=r"named\.pt: the source language is not the one .*\('xx' there, 'yy' here"):
+        distil.check(tmp_path / "named.pt", data, swapped(settings))
+    path = shutil.copytree(data, tmp_path / "other") / "dict.xx.txt"
+    path.write_text("".join(reversed(path.read_text().splitlines(keepends=True))))
+    with pytest.raises(DoesNotBelong, match="the source dictionary is not the one"):
+        distil.check(tmp_path / "named.pt", tmp_path / "other", settings)
+
+
+def test_embeddings_of_a_model_of_other_entries(data: Path, tmp_path: Path) -> None:
+    dense = train(data, tmp_path / "run", "--dense", *TICKET_RECIPE, updates=1)
+    path = shutil.copytree(data, tmp_path / "other") / "dict.xx.txt"
+    path.write_text("".join(reversed(path.read_text().splitlines(keepends=True))))
+    asked = Namespace(kind="model", checkpoint=dense, data=tmp_path / "other", out=tmp_path / "vectors")
+    with pytest.raises(
+        DoesNotBelong, match="the source dictionary is not the one that the checkpoint was trained with"
+    ):
+        embeddings.run(asked)
+    assert not asked.out.exists()

@@ -61,6 +61,14 @@ CHANGES: dict[str, tuple[str, dict[str, Any], str]] = {
 }
 
 
+def test_a_training_that_a_checkpoint_names_is_not_read(written: Callable[..., Path], tmp_path: Path) -> None:
+    """Once scores are there, nothing is taken from where its training went on."""
+    (tmp_path / "checkpoint_last.pt").write_bytes(b"no checkpoint: reading it would raise")
+    path = written(scores_from="twin.pt", scores_in_checkpoint=True, save_dir=str(tmp_path), restore_file=None)
+    models, _, _ = checkpoint_utils.load_model_ensemble_and_task([str(path)])
+    assert len(models) == 1
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_this_project_does_not_make_is_refused(
     change: str, written: Callable[..., Path], tmp_path: Path, data: Path

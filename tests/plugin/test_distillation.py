@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,10 +12,14 @@ import torch
 from fairseq import options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
+from fairseq_plugins import distillation
 from fairseq_plugins.distillation import DistilledCrossEntropyCriterion
 from fairseq_plugins.hidden import distance, layer_outputs
+from fairseq_plugins.ticket import from_checkpoint
+from one_layer_lt import Ticket
+from tests.support.translators import generate_with
 
-from .running import batch, load_model, load_state, train, train_arguments
+from .running import PLUGIN, batch, load_model, load_state, train, train_arguments
 
 DISTILLED = ["--criterion", "distilled_cross_entropy", "--teacher"]
 PAD = 1
@@ -131,6 +138,42 @@ def test_layers_of_another_number_are_refused(corpus: Path, tmp_path: Path, capf
     with pytest.raises(SystemExit):
         train(corpus, tmp_path / "run", *DISTILLED, str(twin), "--hidden-weight", "1")
     assert "differ in number or width: leave it out" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("stack", ["encoder", "decoder"])
+def test_layers_that_are_dropped_are_refused(
+    stack: str, corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        train(corpus, tmp_path, *DISTILLED, "unread.pt", "--hidden-weight", "2", f"--{stack}-layerdrop", "0.2")
+    said = f"--hidden-weight 2.0: needs all layers; leave out --{stack}-layerdrop 0.2"
+    assert capfd.readouterr().err.splitlines()[-1].endswith(said)
+
+
+@pytest.fixture
+def with_a_teacher(data: Path, checkpoint: Path, tmp_path: Path) -> Path:
+    """Somebody's checkpoint that names a teacher, which must never be read where it is only evaluated."""
+    state = load_state(checkpoint)
+    state["cfg"]["criterion"].update(
+        _name="distilled_cross_entropy", teacher=str(tmp_path / "teacher.pt"), teacher_weight=1.0, hidden_weight=0.0
+    )
+    state["cfg"]["criterion"]["hidden_updates"] = 0
+    os.mkfifo(tmp_path / "teacher.pt")  # opening it would wait for ever
+    torch.save(state, tmp_path / "named.pt")
+    return tmp_path / "named.pt"
+
+
+def test_a_teacher_that_a_checkpoint_names_is_not_read(
+    with_a_teacher: Path, data: Path, monkeypatch: pytest.MonkeyPatch, generated: list[str], ticket: Ticket
+) -> None:
+    monkeypatch.setattr(distillation, "load_model_ensemble", None)
+    assert len(from_checkpoint(with_a_teacher, data).masks) == len(ticket.masks)
+    assert generate_with(data, with_a_teacher) == generated
+    # It sets up logging anew, which a test's own process does not survive.
+    command = [sys.executable, "-m", "fairseq_cli.validate", str(data), "--path", str(with_a_teacher)]
+    command += ["--task", "translation", "--user-dir", str(PLUGIN), "--cpu", "--max-tokens", "400"]
+    done = subprocess.run(command, cwd=PLUGIN.parent, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_loading_a_teacher_leaves_validation_and_chance_alone(corpus: Path, tmp_path: Path) -> None:

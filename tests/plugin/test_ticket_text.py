@@ -3,17 +3,51 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from one_layer_lt import Ticket, TicketError
 from one_layer_lt.text.subwords import Subword
-from one_layer_lt.text.ticket import Text
+from one_layer_lt.text.ticket import Text, text_settings
 from tests.support.translators import vars_of, with_settings
 
 from . import running
 from .running import prepared
+
+CODES = b"#version: 0.2\na b\n"
+
+
+@pytest.fixture
+def lowercased(data: Path, tmp_path: Path) -> Path:
+    """A data folder that says lower case."""
+    folder = Path(shutil.copytree(data, tmp_path / "data"))
+    said = json.loads((folder / "data.json").read_text())
+    (folder / "data.json").write_text(json.dumps({**said, "lowercase": True}))
+    return folder
+
+
+class TestSettings:
+    """What a ticket says of its text."""
+
+    def test_a_file_does_not_change_what_the_folder_says(self, lowercased: Path) -> None:
+        expected = {"tokenizer": "sentencepiece", "lowercase": True, "aggressive": False}
+        content = (lowercased / "spm.model").read_bytes()
+        for subwords in (None, lowercased / "spm.model"):
+            assert text_settings(lowercased, subwords) == (expected, content)
+
+    def test_another_model_than_the_folder_s_is_refused(self, lowercased: Path, tmp_path: Path) -> None:
+        (tmp_path / "other").write_bytes(CODES)
+        with pytest.raises(TicketError, match=r"other is not the subword model of .*data, which is .*spm\.model"):
+            text_settings(lowercased, tmp_path / "other")
+
+    def test_a_folder_that_says_nothing(self, tmp_path: Path) -> None:
+        (tmp_path / "codes").write_bytes(CODES)
+        assert text_settings(tmp_path, None) == (None, None)
+        settings, content = text_settings(tmp_path, tmp_path / "codes")
+        assert (settings or {})["tokenizer"] == "moses-bpe"
+        assert content == CODES
 
 
 class TestText:

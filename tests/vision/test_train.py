@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import Field, fields, replace
+from dataclasses import Field, asdict, fields, replace
 from pathlib import Path
 from typing import Any, Callable
 
@@ -16,10 +16,11 @@ import torch
 
 from one_layer_lt import load_ticket, masked_modules, masked_weight, precision, scores_of
 from one_layer_lt.cli import main, subcommand
+from one_layer_lt.errors import UserError
 from one_layer_lt.vision.data import DataSet, Images
 from one_layer_lt.vision.recipes import RECIPES, Recipe, recipe_of
 from one_layer_lt.vision.ticket import ticket_of
-from one_layer_lt.vision.train import CHECKPOINT, Trainer, World, load_run, new_model, train
+from one_layer_lt.vision.train import CHECKPOINT, METRICS, Trainer, World, load_run, new_model, train
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -175,6 +176,66 @@ def test_another_recipe_in_the_same_folder(data: DataSet, tmp_path: Path) -> Non
     train(replace(TINY, epochs=1), data, tmp_path)
     with pytest.raises(ValueError, match=r"holds a training with lr 0.1, not 0.2: name another folder by --out"):
         train(replace(TINY, epochs=1, lr=0.2), data, tmp_path)
+
+
+OTHER_CLASSES = ("a", "b", "x", "d")
+
+
+def test_a_run_goes_on_with_its_own_images_alone(data: DataSet, tmp_path: Path) -> None:
+    train(replace(TINY, epochs=1), data, tmp_path)
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    more = replace(data, train=squares(255, 1))
+    for other, says in (
+        (replace(data, classes=OTHER_CLASSES), r"with classes 'c', 'd' \(of 4\), not 'x', 'd' \(of 4\): name its data"),
+        (more, "with training images 256, not 255"),
+        (replace(data, mean=(0.3,)), r"with mean \[0.29\], not \[0.3\]"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            train(replace(TINY, epochs=1), other, tmp_path)
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+
+
+def test_a_run_is_evaluated_on_its_classes_and_normed_as_it_was(data: DataSet, tmp_path: Path) -> None:
+    last = train(replace(TINY, epochs=2), data, tmp_path)
+    with pytest.raises(ValueError, match="classes 'c', 'd'"):
+        load_run(tmp_path, replace(data, classes=OTHER_CLASSES))
+    trainer = load_run(tmp_path, replace(data, mean=(0.9,), std=(0.01,)))
+    assert trainer.accuracy(data.test) == last["accuracy"]
+    assert ticket_of(trainer.model, trainer.recipe, trainer.data).architecture["mean"] == [0.29]
+
+
+def test_a_run_of_before_says_that_it_cannot_tell(
+    data: DataSet, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    last = train(replace(TINY, epochs=1), data, tmp_path)
+    state = torch.load(tmp_path / CHECKPOINT, weights_only=True)
+    state["classes"] = state.pop("images")["classes"]
+    torch.save(state, tmp_path / CHECKPOINT)
+    assert load_run(tmp_path, data).accuracy(data.test) == last["accuracy"]
+    assert len([line for line in caplog.messages if "does not say what images" in line]) == 1
+    with pytest.raises(ValueError, match="classes 'c', 'd'"):
+        train(replace(TINY, epochs=1), replace(data, classes=OTHER_CLASSES), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name"),
+    [
+        (replace(TINY, dense=True, lr=1e3, epochs=30), "1.weight is"),
+        (replace(TINY, optimizer="adam", lr=1e38), "original is"),
+    ],
+)
+def test_a_training_that_leaves_the_numbers_ends(recipe: Recipe, name: str, data: DataSet, tmp_path: Path) -> None:
+    train(replace(recipe, lr=0.01, epochs=1), data, tmp_path)
+    good = torch.load(tmp_path / CHECKPOINT, weights_only=True)
+    torch.save({**good, "recipe": asdict(recipe)}, tmp_path / CHECKPOINT)
+    good = (tmp_path / CHECKPOINT).read_bytes()
+    with pytest.raises(UserError, match=r"is not finite, in epoch \d+: try a lower learning rate than") as ended:
+        train(recipe, data, tmp_path)
+    assert name in str(ended.value)
+    assert "NaN" not in (tmp_path / METRICS).read_text()
+    state = torch.load(tmp_path / CHECKPOINT, weights_only=True)
+    assert all(tensor.isfinite().all() for tensor in state["model"].values())
+    assert state["epoch"] > 1 or (tmp_path / CHECKPOINT).read_bytes() == good
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\3\4", b"\x80\x04cos\nsystem\n(S'true'\ntR."])
