@@ -73,6 +73,7 @@ def test_translators_need_no_network(
     ticket = tmp_path / "net.ticket"
     run(monkeypatch, "export", checkpoint, "--data", data, "-o", ticket)
     run(monkeypatch, "verify", ticket)
+    run(monkeypatch, "convert", ticket, "--to", "html", "-o", tmp_path / "page.html")
     for engine in ("torch", "ctranslate2"):
         run(monkeypatch, "translate", ticket, "--engine", engine, text="Alpha bravo.\n")
     assert asked == []
