@@ -35,8 +35,18 @@ _env_find_python() {
     return 1
 }
 
+# The files that tests are run with, each with its hash: for one Python and one platform, and for processors.
+_env_lock="$ROOT/requirements/test.txt"
+
+_env_lock_fits() {
+    [ -e "$_env_lock" ] && ! command -v nvidia-smi >/dev/null && "$_env_venv/bin/python" -c '
+import platform, sys
+here = sys.implementation.name, sys.version_info[:2], sys.platform, platform.machine(), platform.libc_ver()[0]
+sys.exit(here != ("cpython", (3, 11), "linux", "x86_64", "glibc"))'
+}
+
 # What the environment was made from, and for: another setup.py or another place asks for another.
-_env_key() { printf '%s %s' "$(cksum <"$ROOT/setup.py" | tr -s ' ' -)" "$ROOT"; }
+_env_key() { printf '%s %s' "$(cat "$ROOT/setup.py" "$_env_lock" 2>/dev/null | cksum | tr -s ' ' -)" "$ROOT"; }
 
 _env_mark() { cat "$_env_venv/.ready" 2>/dev/null; }
 
@@ -60,9 +70,20 @@ _env_place() {
 
 _env_pip() { "$_env_venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 
+_env_install_locked() {
+    local locked=(install --no-deps --require-hashes -r "$_env_lock") # without torchaudio, see below
+    { _env_pip "${locked[@]}" 2>/dev/null || _env_pip "${locked[@]}" --extra-index-url https://download.pytorch.org/whl/cpu; } &&
+        _env_pip install --no-deps --no-build-isolation -e "$ROOT"
+}
+
 # Torch comes first: left to itself, pip would take the newest. Without an NVIDIA GPU the build for processors will do,
 # at a tenth of the size; the second try names its home, for when pip's own settings do not.
 _env_install() {
+    if _env_lock_fits; then
+        _env_install_locked && return
+        if [ -n "${CI:-}" ]; then return 1; fi
+        _env_log "the files of $_env_lock cannot be had, see above: taking others that setup.py allows"
+    fi
     local torch=2.13.0
     if "$_env_venv/bin/python" -c 'import sys; sys.exit(sys.version_info >= (3, 10))'; then torch=2.8.0; fi
     if command -v nvidia-smi >/dev/null; then
@@ -72,7 +93,7 @@ _env_install() {
             _env_pip install "torch==$torch+cpu" --extra-index-url https://download.pytorch.org/whl/cpu ||
             _env_pip install "torch==$torch" || return 1
     fi
-    _env_pip install "torch==$torch" -e "$ROOT[all]" || return 1
+    _env_pip install "torch==$torch" -e "$ROOT[all,test]" || return 1
     # fairseq asks for torchaudio, and pip takes the build for GPUs, which fails beside a torch for processors and takes
     # with it whatever imports it. Of fairseq only speech uses it.
     _env_pip uninstall --yes torchaudio
@@ -161,7 +182,7 @@ _env_main() {
 
 _env_main
 _env_status=$?
-unset _env_venv
+unset _env_venv _env_lock
 unset -f _env_log _env_active_will_do _env_find_python _env_key _env_mark _env_is_ready _env_is_ours _env_is_foreign \
-    _env_place _env_pip _env_install _env_clear _env_make _env_allocator _env_main
+    _env_place _env_pip _env_install _env_install_locked _env_lock_fits _env_clear _env_make _env_allocator _env_main
 (exit $_env_status) # what `source` returns

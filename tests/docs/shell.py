@@ -14,7 +14,12 @@ PROGRAM = r"(?:python (?:-[cm] |\w+/)|(?:bash|source) \w+/|(?:torchrun|one-layer
 
 
 def pages() -> list[Path]:
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "docs" / "results" / "README.md"]
+    return [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+        ROOT / "docs" / "results" / "README.md",
+    ]
 
 
 def shown() -> Iterator[tuple[str, str]]:

@@ -14,6 +14,7 @@ from scripts.results import ROOT
 # A Python without the modules. What it makes is a copy of itself; as `python -m venv`, it clears through links.
 PYTHON = """#!/bin/bash
 printf '%s\\n' "$*" >>"$ASKED"
+case "$*" in *"$REFUSED"*) exit 1 ;; esac
 case "$1 $2" in
 "- "*) exit 1 ;;
 "-m venv")
@@ -38,13 +39,20 @@ class Clone:
             (self.stubs / name).chmod(0o755)
         self.venv = self.root / ".venv"
 
-    def source(self) -> tuple[str, str]:
-        """The environment that sourcing env.sh activates, and what it says."""
+    def lock(self) -> None:
+        """Gives it a list of files with hashes; the Python says that it is for it."""
+        (self.root / "requirements").mkdir()
+        (self.root / "requirements" / "test.txt").write_text("torch==2 --hash=sha256:0\n")
+
+    def source(self, refused: str = "nothing", **settings: str) -> tuple[str, str]:
+        """The environment that sourcing env.sh activates, and what it says. Commands with `refused` fail."""
         self.asked.write_text("")
         environment = {
             "PATH": f"{self.stubs}:{os.environ['PATH']}",
             "ASKED": str(self.asked),
             "HOME": os.environ["HOME"],
+            "REFUSED": refused,
+            **settings,
         }
         command = ["bash", "-ec", 'source scripts/env.sh && echo "$VIRTUAL_ENV"']
         done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
@@ -54,6 +62,9 @@ class Clone:
     def commands(self) -> list[str]:
         """What Python was asked to run."""
         return [line for line in self.asked.read_text().splitlines() if line.startswith("-m")]
+
+
+WITHOUT_GPU = pytest.mark.skipif(bool(shutil.which("nvidia-smi")), reason="the lock is for processors")
 
 
 @pytest.fixture
@@ -78,7 +89,7 @@ def test_it_is_made_once_and_brought_up_to_date(clone: Clone) -> None:
     active, said = clone.source()
     assert active == str(clone.venv)
     assert f"making {clone.venv}" in said
-    assert any("install" in command and "[all]" in command for command in clone.commands())
+    assert any("install" in command and "[all,test]" in command for command in clone.commands())
     (clone.venv / "kept").touch()
     assert clone.source() == (active, "")
     assert clone.commands() == []
@@ -101,6 +112,38 @@ def test_no_torchaudio_is_left_beside_torch(clone: Clone) -> None:
     commands = clone.commands()
     assert not any("install torchaudio" in command or "torchaudio==" in command for command in commands)
     assert commands[-1].endswith("uninstall --yes torchaudio")  # fairseq's requirement brings it
+
+
+@WITHOUT_GPU
+def test_where_the_lock_fits_nothing_is_installed_without_a_hash(clone: Clone) -> None:
+    clone.lock()
+    clone.source()
+    installs = [command for command in clone.commands() if " install " in command and "pip<" not in command]
+    assert all("--no-deps" in command for command in installs)
+    assert "--require-hashes -r" in installs[0]
+    (project,) = installs[1:]
+    assert project.endswith(f"install --no-deps --no-build-isolation -e {clone.root}")
+    (clone.root / "requirements" / "test.txt").write_text("torch==3 --hash=sha256:1\n")
+    clone.source()
+    assert any("--require-hashes" in command for command in clone.commands())  # another lock, another environment
+
+
+def test_where_the_lock_is_for_others_what_setup_py_allows_is_installed(clone: Clone) -> None:
+    clone.lock()
+    clone.source(refused="libc_ver")
+    commands = clone.commands()
+    assert not any("--require-hashes" in command for command in commands)
+    assert any("[all,test]" in command for command in commands)
+
+
+@WITHOUT_GPU
+def test_files_with_other_hashes_are_an_error_in_ci_and_said_elsewhere(clone: Clone) -> None:
+    clone.lock()
+    with pytest.raises(AssertionError, match="installing failed"):
+        clone.source(refused="--require-hashes", CI="true")
+    _, said = clone.source(refused="--require-hashes")
+    assert "cannot be had" in said
+    assert any("[all,test]" in command for command in clone.commands())
 
 
 @pytest.mark.parametrize("target", ["plain", "of another clone", "half-made", "gone"])
