@@ -31,6 +31,9 @@ def raising(error: BaseException) -> Callable[[], None]:
     return main
 
 
+ROOM = "make room on the disk, and run the same command again\n"
+
+
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
@@ -38,7 +41,7 @@ def raising(error: BaseException) -> Callable[[], None]:
         (TicketError("\x1b[31mred"), 2, "error: [31mred\n"),
         (DataError("no such data"), 2, "error: no such data\n"),
         (FileNotFoundError(2, "No such file", "a.ticket"), 2, "error: a.ticket: No such file\n"),
-        (OSError(28, "No space left on device"), 2, "error: system: No space left on device\n"),
+        (OSError(28, "No space left on device"), 2, "error: system: No space left on device: " + ROOM),
         (MemoryError(), 2, "error: MemoryError\n"),
         (KeyboardInterrupt(), 130, "error: interrupted: run the same command again\n"),
         (BrokenPipeError(), 0, ""),

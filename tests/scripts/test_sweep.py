@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from data_prep.lib.lock import locked
 from one_layer_lt import TicketError
 from one_layer_lt.errors import UserError
 from one_layer_lt.files import write_json
+from one_layer_lt.lock import locked
 from one_layer_lt.text.subwords import Subword
 from scripts import results, study, sweep
 from scripts.study import Run
