@@ -185,12 +185,12 @@ def fingerprint(path: Path) -> str:
         return _digest({name.name: fingerprint(name) for name in sorted(path.iterdir())})
     if path.suffix == ".pt":
         state = torch.load(path, weights_only=True) if path.name == "checkpoint.pt" else load(path)
-        history = [entry.get("num_updates") for entry in state.get("optimizer_history", [])]
+        updates = [entry.get("num_updates") for entry in state.get("optimizer_history", [])][-1:]
         tensors = {
             **state["model"],
             **dict(_tensors(state.get("last_optimizer_state") or state.get("optimizer") or {})),
         }
-        return _digest({"updates": history, **{name: _of_tensor(tensor) for name, tensor in tensors.items()}})
+        return _digest({"updates": updates, **{name: _of_tensor(tensor) for name, tensor in tensors.items()}})
     if path.suffix == ".ticket":
         load_ticket(path)
     if path.suffix == ".json":

@@ -13,9 +13,9 @@ from tests.plugin.running import PLUGIN, RECIPE, SIZE, WORDS
 
 from . import programs
 
-_LAYERS = ["--encoder-layers", "1", "--decoder-layers", "1"]
+_SHAPE = [*SIZE, "--encoder-layers", "1", "--decoder-layers", "1"]
 _TRAIN = ["fairseq_cli.train", "{toys}/data", "--user-dir", str(PLUGIN), "--arch", "one_layer_masked_tiny"]
-_TRAIN += [*SIZE, *_LAYERS, *RECIPE, "--required-batch-size-multiple", "1", "--max-tokens", "240"]
+_TRAIN += [*_SHAPE, *RECIPE, "--required-batch-size-multiple", "1", "--max-tokens", "240"]
 TRAIN = shlex.join(_TRAIN)
 CORPUS = "data_prep.corpus --from {toys}/text --source xx --target yy --size 60"
 STUDY = """
@@ -31,7 +31,7 @@ max-tokens = 240
 required-batch-size-multiple = 1
 no-epoch-checkpoints = true
 """
-STUDY += "".join(f"{flag[2:]} = {value}\n" for flag, value in zip([*SIZE, *_LAYERS][::2], [*SIZE, *_LAYERS][1::2]))
+STUDY += "".join(f"{flag[2:]} = {value}\n" for flag, value in dict(zip(_SHAPE[::2], _SHAPE[1::2])).items())
 STUDY += "[runs]\ntoy = {{}}\n"
 
 
