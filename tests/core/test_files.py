@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 
-from one_layer_lt.files import sha256, whole, write_whole
+from one_layer_lt.files import sha256, whole, write_state, write_whole
 
 
 def test_text_and_bytes(tmp_path: Path) -> None:
@@ -115,3 +117,52 @@ def test_the_digest_goes_on_from_file_to_file(tmp_path: Path) -> None:
     # sha256 of "abc", as FIPS 180-2 gives it
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert sha256(tmp_path / "a", tmp_path / "b") == expected
+
+
+def _without_room(path: Path, kind: str) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    try:
+        if kind == "state":
+            write_state(path, {"weight": torch.zeros(100_000)})
+        else:
+            write_whole(path, bytes(100_000))
+    except OSError as error:
+        os._exit(0 if error.filename == str(path) and error.errno else 1)
+    os._exit(2)
+
+
+@pytest.mark.parametrize("kind", ["state", "bytes"])
+def test_without_room_the_error_is_the_systems_and_names_the_file(kind: str, tmp_path: Path) -> None:
+    """torch by itself says something else of a full disk."""
+    (tmp_path / "file").write_text("old")
+    writer = multiprocessing.get_context("fork").Process(target=_without_room, args=(tmp_path / "file", kind))
+    writer.start()
+    writer.join()
+    assert writer.exitcode == 0
+    assert (tmp_path / "file").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def _killed(path: Path) -> None:
+    with whole(path) as part:
+        part.write_text("half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_a_killed_writer_left_goes_with_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "file[1]"
+    (tmp_path / ".file[1].mine").mkdir()
+    (tmp_path / ".file[1].mine" / "file[1].part").touch()
+    (tmp_path / ".file[1].abcdefgh").mkdir()
+    (tmp_path / ".file[1].abcdefgh" / "mine").touch()
+    theirs = set(tmp_path.iterdir())
+    writer = multiprocessing.get_context("fork").Process(target=_killed, args=(path,))
+    writer.start()
+    writer.join()
+    assert len(set(tmp_path.iterdir()) - theirs) == 1
+    with whole(path) as part:  # this one lives
+        part.write_text("first")
+        write_whole(path, "second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first"
+    assert set(tmp_path.iterdir()) == {path, *theirs}

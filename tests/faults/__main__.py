@@ -59,7 +59,7 @@ def measure(kills: int, seed: int) -> dict[str, Any]:
             for moment in moments(wanted, seed, scenario.name):
                 if bench.tally.kills < wanted:
                     bench.killed(moment)
-            for part in list(moments(1, seed, f"full {scenario.name}"))[:2]:
+            for part in moments(1, seed, f"full {scenario.name}"):
                 bench.full(part)
             bench.denied()
             bench.both()
@@ -73,7 +73,7 @@ def page(result: dict[str, Any]) -> str:
     keys = ("kills", "full", "denied", "both", "lost", "stuck", "other", "alive", "loud")
     rows = [[name, *(tally[key] for key in keys)] for name, tally in result["commands"].items()]
     rows.append(["all", *(sum(column) for column in list(zip(*rows))[1:])])
-    about = {name: result[name] for name in ("command", "seed", "machine")}
+    about = {"command": result["command"], "seed": result["seed"], "machine": result["machine"]["processor"]}
     table = "\n".join(markdown.table(COLUMNS, *rows))
     return TEXT.format(table=table, commit=result["commit"]["hash"], **about)
 
