@@ -26,12 +26,19 @@ def locked(folder: Path, taken: str) -> Iterator[None]:
         os.close(handle)
 
 
-def hold(handle: int, taken: str) -> None:
-    """Hold what is open as ``handle`` until all who inherit that have closed it. Raises ``UserError(taken)``."""
-    if sys.platform != "win32":
-        import fcntl
+def hold(handle: int, taken: str) -> bool:
+    """Hold what is open as ``handle`` until all who inherit that have closed it. Raises ``UserError(taken)``.
 
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(taken) from None
+    False where the system, or the disk (a folder over NFS), has no locks.
+    """
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(taken) from None
+    except OSError:
+        return False
+    return True

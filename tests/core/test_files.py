@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import resource
@@ -80,6 +81,19 @@ def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as other, whole(tmp_path / "file"):
         (tmp_path / "another").read_text()
     assert other.value.filename == str(tmp_path / "another")
+
+
+def test_a_disk_without_locks_is_written_as_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder over NFS may have none."""
+
+    def refuse(*_: int) -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with whole(tmp_path / "file") as part:
+        part.write_text("first")
+        write_whole(tmp_path / "file", "second")  # does not take the other for one that was left
+    assert (tmp_path / "file").read_text() == "first"
 
 
 def test_torch_writes_the_same_bytes_each_time(tmp_path: Path) -> None:

@@ -54,11 +54,13 @@ def test_copies_of_checkpoints_are_whole(tmp_path: Path, monkeypatch: pytest.Mon
         target.write_text("n")
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    files = str(tmp_path / "new"), str(tmp_path / "old")
+    with monkeypatch.context() as patched:
         patched.setattr(training.shutil, "copyfile", half)
-        checkpoint_utils.PathManager.copy(str(tmp_path / "new"), str(tmp_path / "old"), overwrite=True)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoint_utils.PathManager.copy(*files, overwrite=True)
     assert (tmp_path / "old").read_text() == "old"
-    assert checkpoint_utils.PathManager.copy(str(tmp_path / "new"), str(tmp_path / "old"), overwrite=True)
+    assert checkpoint_utils.PathManager.copy(*files, overwrite=True)
     assert (tmp_path / "old").read_text() == "new"
 
 
