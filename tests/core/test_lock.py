@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from one_layer_lt.children import ends_with_us
 from one_layer_lt.errors import UserError
 from one_layer_lt.lock import hold, locked
+from one_layer_lt.process import ends_with_us
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
@@ -43,7 +43,7 @@ def test_who_inherits_the_handle_holds_it_on(tmp_path: Path) -> None:
 
 PARENT = """
 import subprocess, sys
-from one_layer_lt.children import ends_with_us
+from one_layer_lt.process import ends_with_us
 child = subprocess.Popen(["sleep", "60"], preexec_fn=ends_with_us())
 print(child.pid, flush=True)
 child.wait()

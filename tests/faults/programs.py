@@ -52,7 +52,7 @@ class Forked(subprocess.Popen):
         for number, handle in enumerate((pipes[0], pipes[3], pipes[5])):
             if handle != -1:
                 os.dup2(handle, number)
-        os.closerange(3, 1024)
+        _close_all(pass_fds)
         os.environ.update(env or {})
         os.chdir(cwd or ".")
         if preexec_fn:
@@ -69,7 +69,7 @@ def start(words: Sequence[str], folder: Path, before: Optional[Callable[[], None
     for number in (1, 2):
         os.dup2(said, number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.closerange(3, 1024)
+    _close_all()
     os.chdir(folder)
     subprocess.Popen = Forked  # type: ignore[misc]
 
@@ -115,11 +115,18 @@ def left(processes: set[int], patience: float = 10) -> int:
     return alive
 
 
+def _close_all(but: Sequence[int] = ()) -> None:
+    for handle in set(range(3, 1024)) - set(but):
+        with suppress(OSError):
+            os.close(handle)
+
+
 def _finish(work: Callable[[], None]) -> NoReturn:
     """Do the work of a forked process, and end it as Python would."""
     code: Any = 0
     sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))  # noqa: SIM115
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, force=True)
+    logging.root.handlers.clear()  # pytest's have files that are closed here
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO)
     for asking in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(asking, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -64,12 +64,12 @@ LT = "one_layer_lt"
 SCORE = "--data {toys}/data --beam 1 -o score.json -- --max-len-b 10"
 CHECKPOINTS = ("run/checkpoint_last.pt", "run/checkpoint_best.pt", "run/checkpoint1.pt", "run/checkpoint2.pt")
 SCENARIOS = (
-    Scenario("train", f"{TRAIN} --save-dir run --max-update 9", CHECKPOINTS, 50, steps=True),
+    Scenario("train", f"{TRAIN} --save-dir run --max-update 9", CHECKPOINTS, 45, steps=True),
     Scenario(
         "train, resumed",
         f"{TRAIN} --save-dir run --max-update 9",
         CHECKPOINTS,
-        35,
+        30,
         before=f"{TRAIN} --save-dir run --max-update 4",
         steps=True,
     ),
@@ -132,14 +132,14 @@ SCENARIOS = (
         "prune",
         f"{LT} prune --rounds 1 --rate 0.5 --rewind 1 -o imp -- {TRAIN.partition(' ')[2]} --max-update 3",
         ("imp/rounds.json", "imp/rewind.pt", "imp/round0/checkpoint_last.pt", "imp/round1/checkpoint_last.pt"),
-        15,
+        9,
         steps=True,
     ),
     Scenario(
         "sweep",
         "scripts.sweep toys.toml --out results",
         ("results/toys/toy-s1.json", "run/checkpoint_best.pt"),
-        15,
+        8,
         steps=True,
         files=(("toys.toml", STUDY),),
         patch=_sweep_here,

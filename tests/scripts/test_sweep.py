@@ -57,7 +57,7 @@ def test_a_run_is_trained_scored_and_kept(tmp_path: Path, monkeypatch: pytest.Mo
     again = sweep.make(run, threads=1, again=True)  # has its model, and trains no more
     assert again.startswith("valid perplexity")
     assert (tmp_path / "run" / "train.log").read_text() == log
-    with open(tmp_path / "run" / "output.log") as held:
+    with open(tmp_path / "run" / "train.log") as held:
         hold(held.fileno(), "")
         with pytest.raises(UserError, match="another sweep is at it"):
             sweep.make(run, threads=1, again=True)
@@ -168,8 +168,8 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A run whose training is the script ``train`` in the folder of the test."""
     monkeypatch.setattr(Run, "folder", tmp_path / "run")
     monkeypatch.setattr(study, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(sweep, "inputs_of", lambda run: {})
-    monkeypatch.setattr(sweep.sys, "executable", str(tmp_path / "train"))
+    monkeypatch.setattr(sweep.translators, "inputs", lambda run: {})
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "train"))
     return Run("toys", "a", 1, {}, "data", ("valid",), beam=1, lenpen=(1.0,), last=None)
 
 
@@ -197,7 +197,7 @@ def test_a_training_ends_with_its_sweep(number: signal.Signals, stand_in: Run, t
     assert sweeping.exitcode == (130 if number == signal.SIGINT else -number)
     assert ended(int((tmp_path / "process").read_text()))
     script(tmp_path, "exit 1")  # the folder is free
-    with pytest.raises(UserError, match="training failed"):
+    with pytest.raises(UserError, match="training ended with code 1"):
         sweep.make(stand_in, threads=1)
 
 
