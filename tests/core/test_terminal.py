@@ -119,5 +119,5 @@ def test_closed_complaints_do_not_go_to_the_output() -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_a_full_disk_is_one_line_even_at_the_end() -> None:
-    said = b"error: standard output: No space left on device\n"
+    said = f"error: standard output: No space left on device: {ROOM}".encode()
     assert printed("print('x')", ">/dev/full", PYTHONUNBUFFERED="") == (2, b"", said)

@@ -10,9 +10,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from one_layer_lt import markdown
 from one_layer_lt.files import write_json, write_whole
 from one_layer_lt.origin import commit, machine
-from scripts import markdown
 from scripts.results import RESULTS, ROOT
 
 from . import programs
