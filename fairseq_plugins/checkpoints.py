@@ -8,7 +8,6 @@ through ``check_checkpoint`` before fairseq sees it.
 from __future__ import annotations
 
 import argparse
-import logging
 import math
 import pickle
 import struct
@@ -27,12 +26,8 @@ from fairseq.models import ARCH_MODEL_NAME_REGISTRY
 from torch import Tensor
 
 from one_layer_lt.errors import UserError
-from one_layer_lt.files import whole
+from one_layer_lt.files import write_state
 from one_layer_lt.ticket import TicketError, load_ticket
-
-from .stop import stop
-
-logger = logging.getLogger(__name__)
 
 ARCHITECTURES = ("one_layer_masked", "transformer")  # and their named sizes
 TASKS = ("translation",)
@@ -110,8 +105,7 @@ def _advice(path: Path) -> str:
 
 def save(state: dict[str, Any], out: Path) -> None:
     """Write a checkpoint to translate with: without the optimiser's state, whole."""
-    with whole(out) as part:
-        torch.save({name: value for name, value in state.items() if name != "last_optimizer_state"}, part)
+    write_state(out, {name: value for name, value in state.items() if name != "last_optimizer_state"})
 
 
 def check_checkpoint(state: dict[str, Any], path: Any) -> None:
@@ -165,26 +159,6 @@ def guard_fairseq() -> None:
 
     guarded.is_guarded = True  # type: ignore[attr-defined]
     checkpoint_utils.load_checkpoint_to_cpu = guarded
-    resume = checkpoint_utils.load_checkpoint
-
-    @wraps(resume)
-    def resumed(cfg: Any, trainer: Any, **kwargs: Any) -> Any:
-        try:
-            state, iterator = resume(cfg, trainer, **kwargs)
-        except Exception as error:
-            # fairseq's trainer says of whatever it meets that the architectures do not match.
-            found: BaseException | None = error
-            while found is not None and not isinstance(found, UserError):
-                found = found.__context__
-            if found is None:
-                raise
-            stop("fairseq-train", found)
-        anew = state is None or cfg.reset_dataloader or cfg.finetune_from_model
-        if not anew and getattr(trainer.get_model(), "of_other_text", False):
-            logger.warning("%s goes on with other text than its training began with", cfg.restore_file)
-        return state, iterator
-
-    checkpoint_utils.load_checkpoint = resumed
 
 
 def allow_fairseq_checkpoints() -> None:

@@ -6,9 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from one_layer_lt.files import whole
+from one_layer_lt.files import write_state
 from one_layer_lt.text.architecture import checked
 from one_layer_lt.text.manifest import MODELS
 from one_layer_lt.ticket import Ticket
@@ -60,7 +58,7 @@ def to_fairseq(ticket: Ticket, path: Path) -> None:
 
     It holds plain types alone, so that torch loads it with ``weights_only``. Written whole.
     """
-    _save({**_state(ticket), "args": None, "cfg": _plain_config(ticket)}, path)
+    write_state(path, {**_state(ticket), "args": None, "cfg": _plain_config(ticket)})
 
 
 def write_dictionaries(ticket: Ticket, folder: Path) -> None:
@@ -90,8 +88,3 @@ def _plain_config(ticket: Ticket) -> dict[str, Any]:
     taken = {name: settings[name] for name in _TASK if name in settings}
     stock = {"_name": "transformer", "arch": "transformer", "task": "translation", "data": "", "left_pad_target": False}
     return {"task": {**_TASK, **taken}, "model": {**settings, **stock}}
-
-
-def _save(state: dict[str, Any], path: Path) -> None:
-    with whole(path) as part:
-        torch.save(state, part)

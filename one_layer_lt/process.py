@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,14 +18,15 @@ from .errors import UserError
 
 logger = logging.getLogger(__name__)
 
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 BEAT = 30.0  # seconds between two signs of life
 
 
 class CommandFailed(UserError):
-    """A command ended with a code. said: its last error."""
+    """A command ended with a code. output: all that it said; said: its last error."""
 
-    def __init__(self, name: str, code: int, said: str, log: Optional[Path]) -> None:
-        self.said = said or "it said nothing"
+    def __init__(self, name: str, code: int, output: bytes, log: Optional[Path]) -> None:
+        self.output, self.said = output.decode("utf-8", "replace"), last_error(output) or "it said nothing"
         super().__init__(f"{name} ended with code {code}: {self.said}" + (f" (all of it: {log})" if log else ""))
 
 
@@ -45,16 +48,26 @@ def run(
     name: str = "",
     cwd: Optional[Path] = None,
     env: Optional[Mapping[str, str]] = None,
+    inherits: Sequence[int] = (),
 ) -> str:
     """Run a command, as for ``started_by``, to its end; all that it puts out and complains.
 
     log: a file that this is added to. each: told of each line that is put out. still: what is logged every half minute.
-    name: of the command, in messages. Raises ``CommandFailed``; however this ends, the command is not left running.
+    name: of the command, in messages. inherits: handles that it gets, and with them their locks. Raises
+    ``CommandFailed``; however this ends, the command is not left running.
     """
     environment = {**(os.environ if env is None else env), "PYTHONIOENCODING": "utf-8"}  # as is read here
     with open(log, "ab+") if log else tempfile.TemporaryFile() as kept:
         start, out = kept.seek(0, os.SEEK_END), subprocess.PIPE if each else kept
-        with subprocess.Popen(started_by(command), stdout=out, stderr=kept, cwd=cwd, env=environment) as process:
+        with subprocess.Popen(
+            started_by(command),
+            stdout=out,
+            stderr=kept,
+            cwd=cwd,
+            env=environment,
+            pass_fds=inherits,
+            preexec_fn=ends_with_us(),
+        ) as process:
             try:
                 for line in process.stdout or ():
                     kept.write(line)
@@ -68,8 +81,22 @@ def run(
         kept.seek(start)
         said = kept.read()
     if process.returncode:
-        raise CommandFailed(name or command[0], process.returncode, last_error(said), log)
+        raise CommandFailed(name or command[0], process.returncode, said, log)
     return said.decode("utf-8", "replace")
+
+
+def ends_with_us() -> Optional[Callable[[], None]]:
+    """For ``preexec_fn`` of ``subprocess``: Linux kills the program when the thread that started it ends in any way."""
+    if sys.platform != "linux":
+        return None
+    parent, prctl = os.getpid(), ctypes.CDLL(None).prctl
+
+    def tie() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before that
+            os._exit(1)
+
+    return tie
 
 
 def last_error(output: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
@@ -9,6 +10,15 @@ import sys
 from typing import Callable, NoReturn
 
 from .errors import UserError
+
+_AGAIN = "and run the same command again"
+_MENDS = {
+    errno.ENOSPC: f"make room on the disk, {_AGAIN}",
+    errno.EDQUOT: f"make room within your quota, {_AGAIN}",
+    errno.EFBIG: f"raise the limit of `ulimit -f`, {_AGAIN}",
+    errno.EROFS: "name another place",
+    errno.EACCES: "change its rights, or name another place",
+}
 
 
 def run(main: Callable[[], object], mendable: type[Exception] = UserError) -> NoReturn:
@@ -26,12 +36,18 @@ def run(main: Callable[[], object], mendable: type[Exception] = UserError) -> No
         sys.exit(0)
     except OSError as error:  # a full disk, a folder that may not be written
         where = "system" if _flushed() else "standard output"
-        stop(f"{error.filename or where}: {error.strerror or error}", 2)
+        stop(of_system(error, where), 2)
     except (mendable, MemoryError) as error:
         stop(str(error) or type(error).__name__, 2)
     except KeyboardInterrupt:
         stop("interrupted: run the same command again", 130)
     sys.exit(0)
+
+
+def of_system(error: OSError, where: str = "system") -> str:
+    """What the system says, of which file, else of ``where``, and what to do about it."""
+    mend = _MENDS.get(error.errno or 0, "")
+    return f"{error.filename or where}: {error.strerror or error}{mend and f': {mend}'}"
 
 
 def _prepare() -> None:

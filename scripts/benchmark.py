@@ -122,7 +122,7 @@ def _draw(kept: dict[str, Any], path: Path) -> None:
     axes.set_xticks([int(width) for width in ratios["ours"]], list(ratios["ours"]))
     axes.minorticks_off()
     axes.legend()
-    figure.savefig(path, dpi=110)
+    plots.save(figure, path)
 
 
 def _versions() -> dict[str, str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
+from one_layer_lt.files import whole
 from one_layer_lt.optional import need
 
 
@@ -38,7 +39,7 @@ def curves(path: Path, drawn: Mapping[str, Sequence[Sequence[float]]]) -> None:
     axes.yaxis.set_minor_locator(ticker.NullLocator())
     axes.set_ylim(top=math.e**2 * min(value for points in drawn.values() for _, value in points))
     axes.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
-    _save(figure, path)
+    save(figure, path)
 
 
 def accuracies(path: Path, drawn: Mapping[str, Sequence[Sequence[float]]], panels: Mapping[str, str]) -> None:
@@ -52,7 +53,7 @@ def accuracies(path: Path, drawn: Mapping[str, Sequence[Sequence[float]]], panel
         panel.plot([epoch for epoch, _ in points], [100 * accuracy for _, accuracy in points], label=label)
         panel.set(title=title, xlabel="epoch", ylabel="test accuracy, %")
         panel.legend()
-    _save(figure, path)
+    save(figure, path)
 
 
 def effects(path: Path, gains: Mapping[str, float], base: Sequence[float], span: float = 9) -> None:
@@ -73,7 +74,7 @@ def effects(path: Path, gains: Mapping[str, float], base: Sequence[float], span:
     axes.set(xlabel="effect on validation BLEU", xlim=(-span - 1.5, span + 1.5), ylim=(-0.7, len(gains) - 0.3))
     axes.tick_params(axis="y", labelsize=7)
     axes.grid(axis="x", alpha=0.3)
-    _save(figure, path)
+    save(figure, path)
 
 
 def sizes(path: Path, points: Sequence[Sized], best: Optional[float] = None) -> None:
@@ -89,7 +90,7 @@ def sizes(path: Path, points: Sequence[Sized], best: Optional[float] = None) -> 
     axes.set(xlabel="bytes of the model, without dictionaries and tokenizer", ylabel="test BLEU", xscale="log")
     axes.grid(alpha=0.3)
     axes.legend()
-    _save(figure, path)
+    save(figure, path)
 
 
 def flips(path: Path, seen: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -110,7 +111,7 @@ def flips(path: Path, seen: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     )
     gains.set(xlabel="updates", ylabel="nats a token and update", title="gain on the batch (—) and on validation (···)")
     bits.legend(fontsize=7)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _smooth(values: Sequence[float], width: int = 5) -> list[float]:
@@ -127,8 +128,10 @@ def set_up() -> Any:
     return pyplot
 
 
-def _save(figure: Any, path: Path) -> None:
+def save(figure: Any, path: Path) -> None:
+    """Write a figure, whole."""
     from matplotlib import pyplot
 
-    figure.savefig(path, dpi=110)
+    with whole(path) as part:
+        figure.savefig(part, dpi=110, format=path.suffix[1:])
     pyplot.close(figure)

@@ -34,18 +34,18 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Optional
 
-from data_prep.lib.lock import locked
 from one_layer_lt import TicketError, process, terminal
 from one_layer_lt.cli.parser import Parser, count
 from one_layer_lt.cli.report import report
 from one_layer_lt.errors import UserError
 from one_layer_lt.files import write_json, write_whole
 from one_layer_lt.finite import DIVERGED
+from one_layer_lt.lock import hold
 from one_layer_lt.origin import commit, machine
 from scripts import images, tables, translators
 from scripts.results import RESULTS, ROOT
@@ -58,17 +58,25 @@ def make(run: Run, threads: int, again: bool = False) -> str:
     """Train, score and keep a run, or go on with it; says in a line what came of it."""
     if run.kept() is not None and not again:
         return "kept"
-    with locked(ROOT / run.folder, f"{run.folder}: another sweep is at it: wait, or stop that one"):
-        return _make(run, threads)
+    log = ROOT / run.folder / "train.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "ab") as held:
+        # The training inherits it, and should it outlive this sweep, holds it on.
+        hold(held.fileno(), f"{run.folder}: another sweep is at it: wait, or stop that one")
+        return _make(run, threads, log, held.fileno())
 
 
-def _make(run: Run, threads: int) -> str:
+def _make(run: Run, threads: int, log: Path, handle: int) -> str:
     kind, asked = KINDS[run.kind], {"command": shlex.join(run.command())}
     settings, inputs = run.settings(), kind.inputs(run)
     begun = _begin(run, {**asked, "commit": commit(), "inputs": inputs})
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     try:
-        _train(run, [*run.command(), *kind.added(run), *kind.LOGGED], environment)
+        command, finished = [*run.command(), *kind.added(run), *kind.LOGGED], log.with_name("trained")
+        if not finished.is_file():  # not the quickstart's mark, which stops by the clock
+            name = f"{run.slug}: training"
+            process.run(command, log=log, cwd=ROOT, env=environment, name=name, inherits=[handle])
+            finished.touch()
     except process.CommandFailed as failed:
         if DIVERGED not in failed.said:
             raise
@@ -93,15 +101,6 @@ def _begin(run: Run, new: dict[str, Any]) -> dict[str, Any]:
         if begun[name] != new[name]:
             raise UserError(f"{run.folder} was begun with other {what}: remove it, or name the run anew")
     return begun
-
-
-def _train(run: Run, command: list[str], environment: Mapping[str, str]) -> None:
-    """Raises ``CommandFailed``."""
-    finished = ROOT / run.folder / "trained"  # not the quickstart's mark, which stops by the clock
-    if finished.is_file():  # fairseq would make one more update
-        return
-    process.run(command, log=ROOT / run.folder / "train.log", cwd=ROOT, env=environment, name=f"{run.slug}: training")
-    finished.touch()
 
 
 def _remove_checkpoints(run: Run, kept: Optional[Path] = None) -> None:
@@ -161,6 +160,9 @@ def _make_all(runs: list[Run], jobs: int, again: bool) -> Iterator[str]:
                 failure = _in_a_line(run, error)
                 print(failure, file=sys.stderr, flush=True)
                 yield failure
+    except KeyboardInterrupt:  # the pool would wait for the trainings: they end with this process
+        print("error: interrupted: run the same command again", file=sys.stderr, flush=True)
+        os._exit(130)
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -168,7 +170,7 @@ def _make_all(runs: list[Run], jobs: int, again: bool) -> Iterator[str]:
 def _in_a_line(run: Run, error: BaseException) -> str:
     said = " ".join(str(error).split())
     if isinstance(error, OSError):
-        said = f"{error.filename or 'system'}: {error.strerror or said}"
+        said = terminal.of_system(error)
     elif not isinstance(error, (UserError, TicketError)):
         said = f"{type(error).__name__}: {said}"
     return f"{run.slug}: {said.removeprefix(f'{run.slug}: ')}"

@@ -14,6 +14,7 @@ from typing import Optional
 
 from one_layer_lt import markdown, terminal
 from one_layer_lt.cli.parser import Parser
+from one_layer_lt.files import write_whole
 from scripts import plots
 from scripts.captions import BITS, LOSS, SHARE, caption
 from scripts.results import RESULTS, ROOT
@@ -140,7 +141,7 @@ def draw(study: Path, rows: Sequence[Row], folder: Path, more: Sequence[str] = (
     elif curves := curves_of(rows):
         plots.curves(picture, curves)
     written = folder / f"{study.stem}.md"
-    written.write_text("\n".join([*page(study, rows), *more]))
+    write_whole(written, "\n".join([*page(study, rows), *more]))
     return written
 
 

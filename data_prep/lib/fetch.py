@@ -13,6 +13,7 @@ from pathlib import Path
 
 from one_layer_lt.errors import UserError
 from one_layer_lt.files import sha256
+from one_layer_lt.lock import locked
 from one_layer_lt.progress import progress
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,11 @@ class Remote:
 
 def fetch(remote: Remote, folder: Path) -> Path:
     """Download into the folder unless it is there already; what an interrupted run got is taken up where it ended."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder, f"another run is downloading to {folder}: wait for it"):
+        return _fetched(remote, folder)
+
+
+def _fetched(remote: Remote, folder: Path) -> Path:
     path = folder / remote.name
     if not path.exists():
         part = path.with_name(path.name + ".part")

@@ -20,14 +20,14 @@ from importlib import metadata
 from pathlib import Path
 
 from one_layer_lt.errors import UserError
-from one_layer_lt.files import sha256
+from one_layer_lt.files import naming, sha256
+from one_layer_lt.lock import locked
 from one_layer_lt.text import moses, subwords
 from one_layer_lt.text.lines import Pair, read_lines, read_pairs, select, tidy, write_pairs
 from one_layer_lt.text.manifest import FILE, SPLITS, Manifest, Settings, checksums
 from one_layer_lt.text.subwords import Subword
 
 from .binarize import binarize
-from .lock import locked
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +118,7 @@ def is_done(out: Path, settings: Settings, text: str | None = None) -> bool:
         return False
     if text is not None and manifest.text != text:
         raise UserError(f"--out {out} holds data made from other text: choose another --out, or delete it first")
+    manifest.verify(out)
     log.info("%s is up to date", out)
     return True
 
@@ -126,7 +127,8 @@ def is_done(out: Path, settings: Settings, text: str | None = None) -> bool:
 def workplace(out: Path) -> Iterator[Path]:
     """An empty folder `<out>.work`, ours alone, gone afterwards. What an interrupted run left there is cleared."""
     work = out.with_name(out.name + ".work")
-    with locked(work, f"another run is preparing {out}: wait for it, or choose another --out"):
+    taken = f"another run is preparing {out}: wait for it, or choose another --out"
+    with naming(out, work.name), locked(work, taken):
         for left in work.iterdir():
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         try:

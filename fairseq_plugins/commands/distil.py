@@ -50,6 +50,7 @@ Pairs = list[tuple[str, str]]  # source, target: subwords separated by spaces
 def distil(teachers: Sequence[Path], data: Path, out: Path, beam: int, backward: Path | None = None) -> None:
     """Make ``out`` of ``data`` and translations of its training text, by beam search."""
     manifest = Manifest.read(data)
+    manifest.verify(data)
     settings = manifest.settings
     if out.exists():
         raise UserError(f"--out {out} is there already: choose another, or delete it first")

@@ -77,7 +77,9 @@ def write(path: Path, dictionary: Dictionary, vectors: Vectors) -> None:
 
 
 def _sentences(data: Path, language: str, dictionary: Dictionary) -> Iterator[list[str]]:
-    settings = Manifest.read(data).settings
+    manifest = Manifest.read(data)
+    manifest.verify(data, "train.*", "dict.*")
+    settings = manifest.settings
     split = load_indexed_dataset(str(data / f"train.{settings.source}-{settings.target}.{language}"), dictionary)
     if split is None:
         raise UserError(f"{data} has no training text of {language}")

@@ -30,14 +30,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Optional
 
-import torch
 from fairseq.checkpoint_utils import load_model_ensemble_and_task
 from torch import nn
 
 from one_layer_lt import process
 from one_layer_lt.cli.parser import Parser, add_out, count
 from one_layer_lt.errors import UserError
-from one_layer_lt.files import whole, write_json
+from one_layer_lt.files import write_json, write_state
+from one_layer_lt.lock import locked
 from one_layer_lt.pruning import SCOPES, count_kept, prune_
 
 from ..begun import check_begun
@@ -61,7 +61,13 @@ def prune(
     arguments: fairseq-train's. Raises ``UserError`` where a training fails, round 0 does not go beyond ``rewind``, or
     ``out`` was begun with other settings, arguments or data.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    with locked(out, f"--out {out}: another `one-layer-lt prune` is at it: wait, or stop that one"):
+        yield from _prune(out, arguments, rounds, rate, rewind, scope)
+
+
+def _prune(
+    out: Path, arguments: Sequence[str], rounds: int, rate: float, rewind: int, scope: str
+) -> Iterator[dict[str, Any]]:
     check_begun(out / "prune.json", {"rate": rate, "rewind": rewind, "scope": scope}, arguments)
     kept_state = out / "rewind.pt"
     results: list[dict[str, Any]] = []
@@ -94,8 +100,7 @@ def start_round(folder: Path, previous: Path, kept_state: Path, keep: float, sco
     state = load(kept_state)
     state["model"].update({name: tensor for name, tensor in masked.items() if name.endswith(MASK)})
     folder.mkdir(exist_ok=True)
-    with whole(folder / LAST) as part:
-        torch.save(state, part)
+    write_state(folder / LAST, state)
 
 
 def train_round(folder: Path, arguments: Sequence[str], keeping: tuple[int, Path] | None) -> None:
@@ -103,9 +108,6 @@ def train_round(folder: Path, arguments: Sequence[str], keeping: tuple[int, Path
 
     keeping: (update, file): keep the state after that update in the file.
     """
-    # Resumed after its last update, fairseq would make one more.
-    if (folder / LAST).is_file() and _is_over(load(folder / LAST)):
-        return
     folder.mkdir(exist_ok=True)
     fairseq_train([*arguments, "--dense", "--prunable", "--save-dir", str(folder)], keeping, folder / LOG)
 
@@ -185,10 +187,6 @@ def _model(checkpoint: Path) -> nn.Module:
 def _updates(state: dict[str, Any]) -> int:
     updates: int = state["optimizer_history"][-1]["num_updates"]
     return updates
-
-
-def _is_over(state: dict[str, Any]) -> bool:
-    return 0 < state["cfg"]["optimization"]["max_update"] <= _updates(state)
 
 
 def _read_json(path: Path) -> Any:

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 def reverse(data: Path, out: Path) -> None:
     """Make ``out`` of ``data``."""
     manifest = Manifest.read(data)
+    manifest.verify(data)
     if out.exists():
         raise UserError(f"--out {out} is there already: choose another, or delete it first")
     with workplace(out) as work:

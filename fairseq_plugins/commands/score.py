@@ -57,6 +57,7 @@ def score(
 ) -> dict[str, Any]:
     """Score a checkpoint, or a folder of them, on a prepared data folder; returns what it writes to `out`."""
     manifest = Manifest.read(data)
+    manifest.verify(data, f"*/{split}.*")
     settings, expected = manifest.settings, manifest.pairs[split]
     references = read_split(data / "raw", split, settings.target)
     if len(references) != expected:

@@ -31,7 +31,7 @@ from typing import IO, Optional
 
 from ..errors import UserError
 from ..optional import need
-from ..process import last_error, started_by
+from ..process import ends_with_us, last_error, started_by
 from ..terminal import stop
 from .parser import Parser, count
 
@@ -137,6 +137,7 @@ def train(commands: dict[int, list[str]], env: dict[str, str], logs: Optional[Pa
                     stdout=output,
                     stderr=None if output is None else subprocess.STDOUT,
                     start_new_session=True,
+                    preexec_fn=ends_with_us(),
                 )
                 ranks.append(Rank(number, process, output))
             while not asked and not _failed(ranks) and any(rank.process.poll() is None for rank in ranks):

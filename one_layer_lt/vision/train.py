@@ -24,8 +24,9 @@ from torch.nn import functional
 
 from ..convert import mask_, set_update_
 from ..errors import UserError
-from ..files import whole, write_whole
+from ..files import write_state, write_whole
 from ..finite import DIVERGED, spoilt
+from ..lock import locked
 from ..parametrization import cached_weights
 from ..precision import bf16_or_warn
 from ..projection import project_
@@ -241,9 +242,17 @@ def train(
     world = world or World()
     device = torch.device("cuda", world.rank % torch.cuda.device_count()) if torch.cuda.is_available() else _CPU
     trainer = Trainer(recipe, data, world, device)
+    taken = f"{run}: another training is at it: wait, stop that one, or name another folder by --out"
+    with locked(run, taken) if world.rank == 0 else nullcontext():
+        return _train(trainer, run, progress)
+
+
+def _train(
+    trainer: Trainer, run: Path, progress: Optional[Callable[[Trainer], Callable[[int, float], None]]]
+) -> dict[str, Any]:
+    recipe, data, world = trainer.recipe, trainer.data, trainer.world
     metrics = _resume(trainer, run)
     if world.rank == 0:
-        run.mkdir(parents=True, exist_ok=True)
         write_whole(run / RECIPE, json.dumps(asdict(recipe), indent=1) + "\n")
     board = _board(run) if world.rank == 0 else None
     while trainer.epoch < recipe.epochs:
@@ -257,9 +266,10 @@ def train(
             if board is not None:
                 for name in ("loss", "accuracy"):
                     board.add_scalar(name, line[name], trainer.epoch)
-            with whole(run / CHECKPOINT) as part:
-                torch.save({**trainer.state(), "metrics": metrics}, part)
             write_whole(run / METRICS, "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in metrics))
+            write_state(
+                run / CHECKPOINT, {**trainer.state(), "metrics": metrics}
+            )  # last: what is in it is not made again
         if world.size > 1:
             distributed.barrier()
     if board is not None:

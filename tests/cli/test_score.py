@@ -19,7 +19,7 @@ from one_layer_lt import origin
 from one_layer_lt.cli import main
 from one_layer_lt.errors import UserError
 from one_layer_lt.text import moses
-from one_layer_lt.text.manifest import Manifest, Settings
+from one_layer_lt.text.manifest import Manifest, Settings, checksums
 from one_layer_lt.text.subwords import Subword
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -273,6 +273,14 @@ def test_errors_are_one_line(
     assert stopped.value.code == 2
     assert message in said
     assert said.count("\n") == 1
+
+
+def test_changed_references_are_not_scored(tmp_path: Path) -> None:
+    data = data_folder(tmp_path / "data")
+    Manifest(settings(), "", {"train": 2, "valid": 0, "test": 2}, checksums(data), {}).write(data)
+    (data / "raw" / "test.en").write_text("Good evening, world!\nThat is Peter's house.\n")
+    with pytest.raises(UserError, match=r"raw/test\.en has changed: delete .*data and prepare it again"):
+        score.score(checkpoint(tmp_path / "a.pt"), data)
 
 
 def test_whole_run_of_fairseq(

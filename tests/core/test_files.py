@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
+import resource
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 
 from one_layer_lt.errors import UserError
-from one_layer_lt.files import sha256, whole, write_json, write_whole
+from one_layer_lt.files import sha256, whole, write_json, write_state, write_whole
 
 
 def test_text_and_bytes(tmp_path: Path) -> None:
@@ -81,6 +84,19 @@ def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
     assert other.value.filename == str(tmp_path / "another")
 
 
+def test_a_disk_without_locks_is_written_as_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder over NFS may have none."""
+
+    def refuse(*_: int) -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with whole(tmp_path / "file") as part:
+        part.write_text("first")
+        write_whole(tmp_path / "file", "second")  # does not take the other for one that was left
+    assert (tmp_path / "file").read_text() == "first"
+
+
 def test_torch_writes_the_same_bytes_each_time(tmp_path: Path) -> None:
     """It puts the name of the file into the file."""
     digests = set()
@@ -125,3 +141,52 @@ def test_a_json_file_never_holds_what_is_no_number(number: float, tmp_path: Path
     with pytest.raises(UserError, match=r"result\.json is not written, for a number of it is not finite"):
         write_json(path, {"bleu": number})
     assert path.read_text() == '{\n "bleu": 1.5\n}\n'
+
+
+def _without_room(path: Path, kind: str) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    try:
+        if kind == "state":
+            write_state(path, {"weight": torch.zeros(100_000)})
+        else:
+            write_whole(path, bytes(100_000))
+    except OSError as error:
+        os._exit(0 if error.filename == str(path) and error.errno else 1)
+    os._exit(2)
+
+
+@pytest.mark.parametrize("kind", ["state", "bytes"])
+def test_without_room_the_error_is_the_systems_and_names_the_file(kind: str, tmp_path: Path) -> None:
+    """torch by itself says something else of a full disk."""
+    (tmp_path / "file").write_text("old")
+    writer = multiprocessing.get_context("fork").Process(target=_without_room, args=(tmp_path / "file", kind))
+    writer.start()
+    writer.join()
+    assert writer.exitcode == 0
+    assert (tmp_path / "file").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def _killed(path: Path) -> None:
+    with whole(path) as part:
+        part.write_text("half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_a_killed_writer_left_goes_with_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "file[1]"
+    (tmp_path / ".file[1].mine").mkdir()
+    (tmp_path / ".file[1].mine" / "file[1].part").touch()
+    (tmp_path / ".file[1].abcdefgh").mkdir()
+    (tmp_path / ".file[1].abcdefgh" / "mine").touch()
+    theirs = set(tmp_path.iterdir())
+    writer = multiprocessing.get_context("fork").Process(target=_killed, args=(path,))
+    writer.start()
+    writer.join()
+    assert len(set(tmp_path.iterdir()) - theirs) == 1
+    with whole(path) as part:  # this one lives
+        part.write_text("first")
+        write_whole(path, "second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first"
+    assert set(tmp_path.iterdir()) == {path, *theirs}

@@ -31,6 +31,9 @@ def raising(error: BaseException) -> Callable[[], None]:
     return main
 
 
+ROOM = "make room on the disk, and run the same command again\n"
+
+
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
@@ -38,7 +41,7 @@ def raising(error: BaseException) -> Callable[[], None]:
         (TicketError("\x1b[31mred"), 2, "error: [31mred\n"),
         (DataError("no such data"), 2, "error: no such data\n"),
         (FileNotFoundError(2, "No such file", "a.ticket"), 2, "error: a.ticket: No such file\n"),
-        (OSError(28, "No space left on device"), 2, "error: system: No space left on device\n"),
+        (OSError(28, "No space left on device"), 2, "error: system: No space left on device: " + ROOM),
         (MemoryError(), 2, "error: MemoryError\n"),
         (KeyboardInterrupt(), 130, "error: interrupted: run the same command again\n"),
         (BrokenPipeError(), 0, ""),
@@ -116,5 +119,5 @@ def test_closed_complaints_do_not_go_to_the_output() -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_a_full_disk_is_one_line_even_at_the_end() -> None:
-    said = b"error: standard output: No space left on device\n"
+    said = f"error: standard output: No space left on device: {ROOM}".encode()
     assert printed("print('x')", ">/dev/full", PYTHONUNBUFFERED="") == (2, b"", said)

@@ -73,6 +73,31 @@ def test_again_is_up_to_date_and_deterministic(corpus: Path, tmp_path: Path, rec
 
 
 @pytest.mark.usefixtures("without_fairseq")
+def test_data_that_has_changed_is_not_up_to_date(corpus: Path, tmp_path: Path, recipe: Recipe) -> None:
+    arguments = ("--from", corpus, "--size", 60, *PAIR, "--out", tmp_path / "out")
+    assert recipe(recipe_corpus, *arguments) == (0, "")
+    changed = tmp_path / "out" / "encoded" / "train.de"
+    changed.write_bytes(changed.read_bytes()[:-1])
+    code, error = recipe(recipe_corpus, *arguments)
+    assert code == 2
+    assert f"{changed} has changed: delete {tmp_path / 'out'} and prepare it again" in error
+
+
+@pytest.mark.usefixtures("without_fairseq")
+def test_a_full_disk_is_one_line(corpus: Path, tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("one_layer_lt.text.subwords.encode", full)
+    code, error = recipe(recipe_corpus, "--from", corpus, "--size", 60, *PAIR, "--out", tmp_path / "out")
+    assert (code, error.partition("error: ")[2]) == (
+        2,
+        f"{tmp_path / 'out'}: No space left on device: make room on the disk, and run the same command again",
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["text"]
+
+
+@pytest.mark.usefixtures("without_fairseq")
 def test_tokenized_lowercase(corpus: Path, tmp_path: Path, recipe: Recipe) -> None:
     write(corpus / "test.de", ["Der HUND läuft."] + ["und"] * 6)
     arguments = ("--from", corpus, "--size", 30, "--tokenized", "--lowercase", *PAIR)

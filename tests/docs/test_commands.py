@@ -23,6 +23,7 @@ from scripts.study import chosen, read_study
 
 from .shell import ROOT, commands, shown
 
+MAINS = {"tests.faults": "tests.faults.__main__"}
 RECIPES = {"scripts/quickstart.sh": "scripts.quickstart"}
 # What else starts a subcommand of one-layer-lt, and which ("": the first argument says).
 STARTS = {"one_layer_lt": "", "one_layer_lt.vision": "vision", "scripts.score": "score"}
@@ -112,7 +113,7 @@ def check_torchrun(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Non
 
 def check_main(module: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a script, by its own ``main``; what follows a lone `--` is fairseq-train's."""
-    main = import_module(module).main
+    main = import_module(MAINS.get(module, module)).main
     if not arguments:
         return  # the script is named, not shown in use
     monkeypatch.setattr(sys, "argv", [module, *arguments])

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import re
 import shlex
+import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from data_prep.lib.lock import locked
 from one_layer_lt import TicketError
 from one_layer_lt.errors import UserError
 from one_layer_lt.files import write_json
+from one_layer_lt.finite import DIVERGED
+from one_layer_lt.lock import hold
 from one_layer_lt.text.subwords import Subword
 from scripts import results, study, sweep
 from scripts.study import Run
+from tests.core.test_lock import ended
 from tests.plugin.running import SIZE, prepared
 from tests.scripts.test_study import STUDY, write
 from tests.scripts.test_tables import result
@@ -53,8 +59,10 @@ def test_a_run_is_trained_scored_and_kept(tmp_path: Path, monkeypatch: pytest.Mo
     again = sweep.make(run, threads=1, again=True)  # has its model, and trains no more
     assert again.startswith("valid perplexity")
     assert (tmp_path / "run" / "train.log").read_text() == log
-    with locked(tmp_path / "run", ""), pytest.raises(UserError, match="another sweep is at it"):
-        sweep.make(run, threads=1, again=True)
+    with open(tmp_path / "run" / "train.log") as held:
+        hold(held.fileno(), "")
+        with pytest.raises(UserError, match="another sweep is at it"):
+            sweep.make(run, threads=1, again=True)
     other = Run("toys", "a run", 1, {**flags, "lr": 1}, str(data), ("valid",), beam=1, lenpen=(1.0,), last=None)
     with pytest.raises(UserError, match=r"a-run-s1\.json is of other flags"):
         sweep.make(other, threads=1)
@@ -157,3 +165,50 @@ def test_whatever_a_run_raises_is_one_line(
     run = Run("toys", "a", 1, {}, "data", ("valid",), beam=1, lenpen=(1.0,), last=None)
     assert list(sweep._make_all([run], jobs=1, again=False)) == [expected]
     assert capsys.readouterr().err == expected + "\n"
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run whose training is the script ``train`` in the folder of the test."""
+    monkeypatch.setattr(Run, "folder", tmp_path / "run")
+    monkeypatch.setattr(study, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(sweep.translators, "inputs", lambda run: {})
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "train"))
+    return Run("toys", "a", 1, {}, "data", ("valid",), beam=1, lenpen=(1.0,), last=None)
+
+
+def script(tmp_path: Path, *lines: str) -> None:
+    (tmp_path / "train").write_text("\n".join(["#!/bin/sh", f"cd {tmp_path}", *lines]) + "\n")
+    (tmp_path / "train").chmod(0o700)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_training_ends_with_its_sweep(number: signal.Signals, stand_in: Run, tmp_path: Path) -> None:
+    script(tmp_path, "echo $$ > half; mv half process", "exec sleep 60")
+
+    def work() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        list(sweep._make_all([stand_in], jobs=1, again=False))
+
+    sweeping = multiprocessing.get_context("fork").Process(target=work)
+    sweeping.start()
+    while not (tmp_path / "process").exists():
+        assert sweeping.is_alive()
+        time.sleep(0.01)
+    os.kill(sweeping.pid or 0, number)
+    sweeping.join(30)
+    assert sweeping.exitcode == (130 if number == signal.SIGINT else -number)
+    assert ended(int((tmp_path / "process").read_text()))
+    script(tmp_path, "exit 1")  # the folder is free
+    with pytest.raises(UserError, match="training ended with code 1"):
+        sweep.make(stand_in, threads=1)
+
+
+def test_a_diverged_run_is_told_and_tidied(stand_in: Run, tmp_path: Path) -> None:
+    said = f"fairseq-train: error: gradients are Nan/Inf, after update 3: {DIVERGED}; the last checkpoint is kept"
+    script(tmp_path, "touch run/crash.pt run/checkpoint_last.pt", f"echo '{said}'", "exit 1")
+    assert sweep.make(stand_in, threads=1) == "diverged"
+    assert said in json.loads(stand_in.result.read_text())["diverged"]
+    assert list((tmp_path / "run").glob("*.pt")) == []
+    assert sweep.make(stand_in, threads=1) == "kept"

@@ -1,0 +1,96 @@
+"""Kill every command many times, and write what became of its files to docs/reliability.md."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from one_layer_lt import markdown
+from one_layer_lt.files import write_json, write_whole
+from one_layer_lt.origin import commit, machine
+from scripts.results import RESULTS, ROOT
+
+from . import programs
+from .engine import Bench, moments
+from .scenarios import SCENARIOS, make_toys
+
+RESULT, PAGE = RESULTS / "reliability.json", ROOT / "docs" / "reliability.md"
+SUM = sum(scenario.kills for scenario in SCENARIOS)
+COLUMNS = ("command", "killed", "disk full", "read-only", "two at once")
+COLUMNS += ("files lost", "not resumed", "another result", "programs left", "not one line")
+TEXT = """# Reliability
+
+This page says what becomes of each command's files when the command does not come to its end. `{command}` writes it.
+
+Each command was killed by `kill -9`. The moment was drawn uniformly over the processor time that the command takes
+after its imports. After each kill, every file was opened and compared, and the same command was run again.
+
+{table}
+
+- **killed**: kills that came before the command's end.
+- **disk full**: runs on a disk with room for a random part of what the command writes. Then there was room, and the
+  same command was run again.
+- **read-only**: runs in a folder that cannot be written.
+- **two at once**: the command was started twice in one folder at the same time. One of the two may refuse.
+- **files lost**: files that were gone, could not be opened, or were neither the old nor the new ones.
+- **not resumed**: times that the same command did not go on, or left a part of a file behind.
+- **another result**: times that it went on, and a file was not bit for bit that of the uninterrupted command. Times and
+  machines in results are left out; of checkpoints, the weights and the optimiser's state are compared.
+- **programs left**: programs that the command had started, and that ran on after it was killed.
+- **not one line**: failures that were told by a traceback, or not at all.
+
+Seed {seed}, commit {commit}, {machine}.
+"""
+
+
+def measure(kills: int, seed: int) -> dict[str, Any]:
+    """What became of every command, by its name."""
+    found = {}
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
+        make_toys(Path(folder, "toys"))
+        for scenario in SCENARIOS:
+            bench = Bench(scenario, Path(folder, "toys"), Path(folder, scenario.name.replace(" ", "_")))
+            wanted = -(-kills * scenario.kills // SUM)
+            for moment in moments(wanted, seed, scenario.name):
+                if bench.tally.kills < wanted:
+                    bench.killed(moment)
+            for part in moments(1, seed, f"full {scenario.name}"):
+                bench.full(part)
+            bench.denied()
+            bench.both()
+            found[scenario.name] = dataclasses.asdict(bench.tally)
+            print(scenario.name, f"{bench.seconds:.2f} s", found[scenario.name], flush=True)
+    return found
+
+
+def page(result: dict[str, Any]) -> str:
+    """The page in Markdown."""
+    keys = ("kills", "full", "denied", "both", "lost", "stuck", "other", "alive", "loud")
+    rows = [[name, *(tally[key] for key in keys)] for name, tally in result["commands"].items()]
+    rows.append(["all", *(sum(column) for column in list(zip(*rows))[1:])])
+    about = {"command": result["command"], "seed": result["seed"], "machine": result["machine"]["processor"]}
+    table = "\n".join(markdown.table(COLUMNS, *rows))
+    return TEXT.format(table=table, commit=result["commit"]["hash"], **about)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--kills", type=int, default=300, metavar="N", help="how many, over all commands (300)")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the moments (1)")
+    parser.add_argument("--page", action="store_true", help="kill nothing: only write the page")
+    args = parser.parse_args()
+    if not args.page:
+        programs.load()
+        command = f"python -m tests.faults --kills {args.kills} --seed {args.seed}"
+        about = {"command": command, "seed": args.seed, "commit": commit(), "machine": machine()}
+        write_json(RESULT, {**about, "commands": measure(args.kills, args.seed)})
+    write_whole(PAGE, page(json.loads(RESULT.read_text())))
+
+
+if __name__ == "__main__":
+    main()
