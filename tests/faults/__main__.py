@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from one_layer_lt import markdown
-from one_layer_lt.files import write_json, write_whole
+from one_layer_lt.files import write_json
 from one_layer_lt.origin import commit, machine
 from scripts.results import RESULTS, ROOT
 
@@ -23,29 +23,6 @@ RESULT, PAGE = RESULTS / "reliability.json", ROOT / "docs" / "reliability.md"
 SUM = sum(scenario.kills for scenario in SCENARIOS)
 COLUMNS = ("command", "killed", "disk full", "read-only", "two at once")
 COLUMNS += ("files lost", "not resumed", "another result", "programs left", "not one line")
-TEXT = """# Reliability
-
-This page says what becomes of each command's files when the command does not come to its end. `{command}` writes it.
-
-Each command was killed by `kill -9`. The moment was drawn uniformly over the processor time that the command takes
-after its imports. After each kill, every file was opened and compared, and the same command was run again.
-
-{table}
-
-- **killed**: kills that came before the command's end.
-- **disk full**: runs on a disk with room for a random part of what the command writes. Then there was room, and the
-  same command was run again.
-- **read-only**: runs in a folder that cannot be written.
-- **two at once**: the command was started twice in one folder at the same time. One of the two may refuse.
-- **files lost**: files that were gone, could not be opened, or were neither the old nor the new ones.
-- **not resumed**: times that the same command did not go on, or left a part of a file behind.
-- **another result**: times that it went on, and a file was not bit for bit that of the uninterrupted command. Times and
-  machines in results are left out; of checkpoints, the weights and the optimiser's state are compared.
-- **programs left**: programs that the command had started, and that ran on after it was killed.
-- **not one line**: failures that were told by a traceback, or not at all.
-
-Seed {seed}, commit {commit}, {machine}.
-"""
 
 
 def measure(kills: int, seed: int) -> dict[str, Any]:
@@ -68,14 +45,14 @@ def measure(kills: int, seed: int) -> dict[str, Any]:
     return found
 
 
-def page(result: dict[str, Any]) -> str:
-    """The page in Markdown."""
+def table(result: dict[str, Any]) -> str:
+    """The table of the page, and what it was made from."""
     keys = ("kills", "full", "denied", "both", "lost", "stuck", "other", "alive", "loud")
     rows = [[name, *(tally[key] for key in keys)] for name, tally in result["commands"].items()]
     rows.append(["all", *(sum(column) for column in list(zip(*rows))[1:])])
-    about = {"command": result["command"], "seed": result["seed"], "machine": result["machine"]["processor"]}
-    table = "\n".join(markdown.table(COLUMNS, *rows))
-    return TEXT.format(table=table, commit=result["commit"]["hash"], **about)
+    lines = "\n".join(markdown.table(COLUMNS, *rows))
+    commit, processor = result["commit"]["hash"], result["machine"]["processor"]
+    return f"{lines}\n\n`{result['command']}`, commit {commit}, {processor}."
 
 
 def main() -> None:
@@ -89,7 +66,7 @@ def main() -> None:
         command = f"python -m tests.faults --kills {args.kills} --seed {args.seed}"
         about = {"command": command, "seed": args.seed, "commit": commit(), "machine": machine()}
         write_json(RESULT, {**about, "commands": measure(args.kills, args.seed)})
-    write_whole(PAGE, page(json.loads(RESULT.read_text())))
+    markdown.put_table(PAGE, "python -m tests.faults", table(json.loads(RESULT.read_text())))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What hostile files do: `python -m tests.hostile` runs every case, and writes docs/reliability-hostile.md.
+"""What hostile files do: `python -m tests.hostile` runs every case, and writes docs/reliability.md.
 
 --short runs those that the tests run; --only TEXT those whose name or class holds TEXT. Both only print.
 """
@@ -12,9 +12,10 @@ os.environ["OMP_NUM_THREADS"] = "1"  # a process that forks must have no other t
 import argparse
 from pathlib import Path
 
-from one_layer_lt.files import write_json, write_whole
+from one_layer_lt.files import write_json
+from one_layer_lt.markdown import put_table
 from tests.hostile.engine import Found, prepare, run
-from tests.hostile.table import CLASSES, page, record
+from tests.hostile.table import CLASSES, record, table
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -38,7 +39,7 @@ def main() -> int:
                 print(f"    WRONG: {'; '.join(result.wrong)}\n    {result.said[-1500:]!r}", flush=True)
     if not (args.short or args.only):
         write_json(DOCS / "results" / "hostile.json", record(found))
-        write_whole(DOCS / "reliability-hostile.md", page(found))
+        put_table(DOCS / "reliability.md", "python -m tests.hostile", table(found))
     return int(any(result.wrong for some in found.values() for result in some))
 
 
