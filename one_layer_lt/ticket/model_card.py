@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from ..markdown import table
@@ -23,21 +24,7 @@ def model_card(ticket: Contents) -> str:
     task = _TASKS.get(str(ticket.architecture.get("kind")))
     scores, licence = card.get("scores", []), _id(card.get("licence", "unknown"))
     named = licence == "unknown" or _LICENCES.fullmatch(licence)
-    results = [
-        {
-            "task": {"type": task or "other"},
-            "dataset": {"type": _id(score.get("on", "unknown")), "name": score.get("on", "unknown")},
-            "metrics": [
-                {
-                    "type": _id(score["metric"]),
-                    "value": score["value"],
-                    "name": score["metric"],
-                    "args": {"signature": score["signature"]},
-                }
-            ],
-        }
-        for score in scores
-    ]
+    results = [_result(task or "other", score) for score in scores]
     front = {
         "language": card.get("languages"),
         "license": licence if named else "other",
@@ -55,6 +42,13 @@ def model_card(ticket: Contents) -> str:
         *table(("", ""), *([_plain(name), _plain(text)] for name, text in facts(card))),
     ]
     return "\n".join([*lines, ""])
+
+
+def _result(task: str, score: Mapping[str, Any]) -> dict[str, Any]:
+    on, metric = score.get("on", "unknown"), score["metric"]
+    args = {"signature": score["signature"]}
+    measured = {"type": _id(metric), "value": score["value"], "name": metric, "args": args}
+    return {"task": {"type": task}, "dataset": {"type": _id(on), "name": on}, "metrics": [measured]}
 
 
 def _yaml(value: Any) -> str:
