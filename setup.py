@@ -18,7 +18,7 @@ FAIRSEQ = [
 ]
 TRANSLATE = ["ctranslate2", SENTENCEPIECE]
 DATA = ["babel", "gensim", "mosestokenizer", "num2words", SENTENCEPIECE, "subword-nmt"]
-PLOTS = ["jinja2", "matplotlib", "tomli; python_version < '3.11'"]
+PLOTS = ["jinja2", "matplotlib"]
 VISION = ["pillow>=9.1", "scikit-learn", "tensorboardX"]
 TRITON = "triton; platform_system == 'Linux' and platform_machine == 'x86_64'"
 TEST = [
@@ -56,11 +56,16 @@ setup(
     package_dir={"": "."},  # so that an editable install finds scripts/ too
     packages=find_packages(include=["one_layer_lt*", "fairseq_plugins*", "data_prep*"]),
     include_package_data=True,
-    package_data={"one_layer_lt.report": ["*.html"], "one_layer_lt.web": ["*.css", "*.html", "*.js"]},
+    package_data={
+        "one_layer_lt": ["tickets/*"],
+        "one_layer_lt.report": ["*.html"],
+        "one_layer_lt.web": ["*.css", "*.html", "*.js"],
+    },
     install_requires=[
         "numpy",
         "rich",
         "safetensors",
+        "tomli; python_version < '3.11'",
         # 2.6 is the first to load checkpoints without running what is in them.
         "torch>=2.6",
     ],

@@ -6,18 +6,16 @@ import json
 import math
 import re
 import shlex
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
 from one_layer_lt.errors import UserError
-from one_layer_lt.optional import need
 from one_layer_lt.rounding import BITS
+from one_layer_lt.toml import read_toml
 from scripts.results import RESULTS, ROOT
 
-_MOST_DOTS = 10_000  # each part of a dotted key costs tomllib what all before it did
 STUDIES = ROOT / "scripts" / "studies"
 SETTINGS: dict[str, Any] = {
     "data": "",
@@ -166,19 +164,10 @@ def title_of(path: Path) -> str:
 
 
 def _parsed(path: Path) -> dict[str, Any]:
-    tomllib = need("tomllib" if sys.version_info >= (3, 11) else "tomli", "plots")
     try:
-        text = path.read_text()
-        if text.count(".") > _MOST_DOTS:
-            raise UserError(f"{path} is no study: it has more than {_MOST_DOTS:,} dots")
-        parsed: dict[str, Any] = tomllib.loads(text)
-    except UserError:
-        raise
+        return read_toml(path)
     except FileNotFoundError:
         raise UserError(f"no such study: {path}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is no TOML: {error}") from None
-    return parsed
 
 
 def _check_types(path: Path, name: str, settings: Mapping[str, Any], flags: Mapping[str, Any]) -> None:

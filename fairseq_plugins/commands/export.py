@@ -1,6 +1,7 @@
 """Make a ticket of a checkpoint of a masked model.
 
     one-layer-lt export runs/m30k/checkpoint_best.pt --data data-bin/multi30k.de-en -o m30k.ticket
+    one-layer-lt export runs/m30k/checkpoint_best.pt --card card.toml -o m30k.ticket
 
 A ticket holds masks and what draws the random weights under them. A model that was trained with --dense has no masks,
 so there is no ticket of it. The ticket is opened as `one-layer-lt verify` does before it gets its name.
@@ -9,12 +10,14 @@ so there is no ticket of it. The ticket is opened as `one-layer-lt verify` does 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from one_layer_lt.cli.parser import add_data, add_out
 from one_layer_lt.cli.verify import check
 from one_layer_lt.files import whole
 from one_layer_lt.ticket import TicketError, load_ticket
+from one_layer_lt.ticket.card import read_card
 from one_layer_lt.ticket.sizes import sizes
 
 from ..ticket import from_checkpoint
@@ -27,11 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     said = "sentencepiece model or codes of subword-nmt, where the data folder does not hold them"
     parser.add_argument("--bpe", type=Path, metavar="FILE", help=said)
+    said = "TOML that says what the ticket is: name, data, licence, scores (docs/ticket-format.md)"
+    parser.add_argument("--card", type=Path, metavar="FILE", help=said)
     add_out(parser, "the ticket to write")
 
 
 def run(args: argparse.Namespace) -> None:
-    ticket = from_checkpoint(args.checkpoint, args.data, args.bpe)
+    card = read_card(args.card) if args.card else {}
+    ticket = replace(from_checkpoint(args.checkpoint, args.data, args.bpe), card=card)
     with whole(args.out) as part:
         ticket.save(part)
         try:

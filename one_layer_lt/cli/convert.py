@@ -21,6 +21,7 @@ from pathlib import Path
 from ..errors import UserError
 from ..files import write_whole
 from ..ticket import Ticket, load_ticket
+from ..ticket.box import found
 from ..ticket.companions import companion
 from ..ticket.ticket import names_of
 from .parser import add_data, add_out
@@ -55,6 +56,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _ticket(source: Path, data: Path | None) -> Ticket:
+    source = found(source)
     if not source.is_file():
         raise UserError(f"no such file: {source}")
     with source.open("rb") as file:

@@ -1,6 +1,7 @@
 """Show what a ticket holds, and its size, against the dense model and the entropy bound.
 
 one-layer-lt info m30k.ticket
+one-layer-lt info m30k.ticket --model-card README.md      # its card, for Hugging Face
 """
 
 from __future__ import annotations
@@ -12,17 +13,30 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from ..ticket import Ticket, load_ticket
+from ..files import write_whole
+from ..ticket import Ticket, TicketError, load_ticket
+from ..ticket.card import facts
+from ..ticket.model_card import model_card
 from ..ticket.sizes import Sizes, sizes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="TICKET", help="a ticket")
+    parser.add_argument("--model-card", type=Path, metavar="FILE", help="write its card as a model card, and no more")
 
 
 def run(args: argparse.Namespace) -> None:
     ticket = load_ticket(args.file)
+    if args.model_card:
+        try:
+            write_whole(args.model_card, model_card(ticket))
+        except TicketError as error:
+            raise TicketError(f"{args.file}: {error}") from None
+        print(f"{args.model_card}: the model card of {args.file}")
+        return
     measured = sizes(ticket)
+    for name, text in facts(ticket.card):
+        print(f"{name}: {text}")
     plain = Console(width=max(Console().width, 110), markup=False, emoji=False)  # names may look like either
     plain.print(_table(measured))
     print("\n".join(_summary(ticket, measured)))

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ..optional import need
+from ..ticket.card import facts
 from . import charts, masks
 from .gather import SPLITS, Entry, number
 
@@ -49,6 +50,7 @@ def page(
         splits=[
             (name, rows) for name in SPLITS if (rows := list(_rows(entries, name, tested if name == split else {})))
         ],
+        cards=[(n, list(facts(entry.ticket.card))) for n, entry in numbered if entry.ticket and entry.ticket.card],
         forest=_forest,
         tested_split=split,
         curves=list(_curves(entries)),

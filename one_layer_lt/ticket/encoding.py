@@ -24,6 +24,7 @@ from ..rules import RULES
 from ..sharing import MASK_TOO
 from ..weights import EXISTING, INITS, MOST_DRAWS, SharedWeight
 from .bound import check_asked
+from .card import checked
 from .parts import Contents, Mask, TicketError, WeightSpec, refusing
 from .planes import Bits, clean_padding, compress, count_ones, expand, packed_size
 
@@ -84,6 +85,7 @@ def to_bytes(contents: Contents) -> bytes:
         "planes": planes,
         **({"redraws": redraws} if redraws else {}),
         "assets": assets,
+        **({"card": contents.card} if contents.card else {}),
     }
     raw = save(tensors, {_KEY: json.dumps(about, separators=(",", ":"), ensure_ascii=True, allow_nan=False)})
     return raw.replace(_NO_DIGEST.encode(), hashlib.sha256(raw).hexdigest().encode(), 1)
@@ -146,7 +148,7 @@ def _about(path: Path, file: Any) -> dict[str, Any]:
         raise TicketError(
             f"format version {about.get('version')!r:.20}, and this one_layer_lt reads version {VERSION}: get another"
         )
-    if set(about) - {"redraws"} != known:
+    if set(about) - {"redraws", "card"} != known:
         raise TicketError(
             f"its metadata must have just {', '.join(sorted(known))}: get it again, or a newer one_layer_lt"
         )
@@ -220,6 +222,7 @@ def _contents(file: Any, about: Mapping[str, Any], size: int) -> Contents:
         dense={name[len("dense.") :]: _finite(file, name) for name in dense},
         existing=existing,
         assets={name: _expanded(file, f"asset.{name}", coding) for name, coding in assets.items()},
+        card=checked(about["card"]) if "card" in about else {},
     )
 
 

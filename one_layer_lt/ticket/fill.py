@@ -14,6 +14,7 @@ from ..maskable import WEIGHT
 from ..parametrization import MaskedWeight, masked_at
 from ..sharing import MASK_TOO
 from ..weights import EXISTING, SharedWeight
+from .card import checked
 from .parts import Contents, Mask, TicketError, WeightSpec
 from .planes import pack
 from .pool import WeightPool
@@ -28,12 +29,14 @@ def contents_of(
     model: nn.Module,
     architecture: Mapping[str, Any] | None = None,
     assets: Mapping[str, bytes] | None = None,
+    card: Mapping[str, Any] | None = None,
 ) -> Contents:
     """The parts of the ticket of a masked model. Buffers that are known to be marks and counters are left out.
 
     Raises ``ValueError`` where nothing is masked, a random weight is no longer what its seed gives, or a tensor to be
     stored is neither float32 nor a half of it.
     """
+    said = checked(card) if card else {}
     check_whole(model)
     groups: dict[nn.Parameter, list[tuple[str, MaskedWeight]]] = {}
     for place in masked_places(model):
@@ -58,7 +61,7 @@ def contents_of(
         masks.append(_mask(name, also, masked, scores.detach(), specs[masked.shared]))
     dense = {name: _copied(name, tensor) for name, tensor, implied in _dense(model, set(groups)) if not implied}
     drawn_again = {specs[shared]: numbers for shared, numbers in redraws.items()}
-    return Contents(tuple(masks), dict(architecture or {}), dense, existing, drawn_again, dict(assets or {}))
+    return Contents(tuple(masks), dict(architecture or {}), dense, existing, drawn_again, dict(assets or {}), said)
 
 
 def _mask(name: str, also: tuple[str, ...], masked: MaskedWeight, scores: Tensor, spec: WeightSpec) -> Mask:

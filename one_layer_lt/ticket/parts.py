@@ -132,6 +132,7 @@ class Contents:
     existing: the frozen weights that were not drawn but found (init ``existing``).
     redraws: of random weights that were drawn again, which draw each element is of (int16).
     assets: files that running it takes: a tokenizer, dictionaries.
+    card: what it says of itself, as ``card.checked`` gives it; may be empty.
     """
 
     masks: tuple[Mask, ...]
@@ -140,6 +141,7 @@ class Contents:
     existing: Mapping[WeightSpec, Tensor] = field(default_factory=dict)
     redraws: Mapping[WeightSpec, Tensor] = field(default_factory=dict)
     assets: Mapping[str, bytes] = field(default_factory=dict)
+    card: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def weights(self) -> list[WeightSpec]:

@@ -20,6 +20,7 @@ from typing import Any, Union
 from torch import nn
 
 from ..translation import Decoding, Translator
+from .box import found
 from .companions import companion
 from .encoding import read, write
 from .fill import contents_of, fill_
@@ -46,9 +47,10 @@ class Ticket(Contents):
         model: nn.Module,
         architecture: Mapping[str, Any] | None = None,
         assets: Mapping[str, bytes] | None = None,
+        card: Mapping[str, Any] | None = None,
     ) -> Ticket:
         """The ticket of a masked model, which is left as it is. Parameters and errors as for ``save_ticket``."""
-        return cls(**vars(contents_of(model, architecture, assets)))
+        return cls(**vars(contents_of(model, architecture, assets, card)))
 
     def save(self, path: StrPath) -> None:
         """Write the ticket; a file of that name is replaced once the new one is whole."""
@@ -191,16 +193,18 @@ def save_ticket(
     *,
     architecture: Mapping[str, Any] | None = None,
     assets: Mapping[str, bytes] | None = None,
+    card: Mapping[str, Any] | None = None,
 ) -> Ticket:
     """Write a masked model as a ticket, and return it. The model is left as it is.
 
     architecture: JSON-like, with a ``kind`` of ``ARCHITECTURES``; without it, reading takes ``Ticket.fill_``.
     assets: files that running the model takes, by name.
+    card: what the ticket says of itself: ``{"name": ..., ...}``, with the fields of docs/ticket-format.md.
 
-    Raises ``ValueError`` where nothing is masked, or a random weight is no longer what its seed gives; ``OSError``
-    where the file cannot be written.
+    Raises ``ValueError`` where nothing is masked, or a random weight is no longer what its seed gives; ``TicketError``
+    for a flaw in the card; ``OSError`` where the file cannot be written.
     """
-    ticket = Ticket.of(model, architecture, assets)
+    ticket = Ticket.of(model, architecture, assets, card)
     ticket.save(path)
     return ticket
 
@@ -208,14 +212,16 @@ def save_ticket(
 def load_ticket(path: StrPath) -> Ticket:
     """Read a ticket, and check its digest, sizes and masks. Nothing in it is unpickled or run.
 
+    path: a file, or the name of a ticket that comes with the package (`one-layer-lt tickets`).
+
     Raises ``TicketError`` for any flaw, and ``OSError`` where there is nothing to read.
     """
-    return Ticket(**vars(read(Path(path))))
+    return Ticket(**vars(read(found(path))))
 
 
 def names_of(paths: Iterable[StrPath]) -> list[str]:
     """A short name a ticket: the file's name without its ending. Raises ``ValueError`` where two are the same."""
-    names = [Path(path).stem for path in paths]
+    names = [found(path).stem for path in paths]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"two tickets are called {name}: rename one")

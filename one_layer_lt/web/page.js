@@ -219,6 +219,10 @@ function describe(ready) {
   const every = (values) => [...new Set(values)].join(", "), grouped = (number) => number.toLocaleString("en");
   const drawn = weights.map((spec) => spec.shape.reduce((all, side) => all * side, 1));
   const masked = sum(masks.map((mask) => drawn[mask.weight]));
+  const { name, data = [], licence, scores = [] } = about.card ?? {};
+  const joined = (part) => Object.values(part).join(", ");
+  const card = [["Name", name], ...data.map((part) => ["Data", joined(part)]), ["Licence", licence]];
+  const scored = scores.map(({ metric, ...measured }) => [metric, joined(measured)]);
   const facts = {
     Rule: every(configs.map((config) => config.rule)),
     "Random weights": `${every(weights.map((spec) => spec.init))}, of seed ${every(weights.map((spec) => spec.seed))}`,
@@ -228,7 +232,8 @@ function describe(ready) {
     File: `${grouped(size)} bytes, against ${grouped(4 * masked)} in float32`,
   };
   at("opened").textContent = `${(size / 1e6).toFixed(2)} MB, unpacked in ${seconds.toFixed(2)} s`;
-  at("about").replaceChildren(...Object.entries(facts).flatMap(([name, fact]) => {
+  const said = [...card, ...scored, ...Object.entries(facts)].filter(([, fact]) => fact);
+  at("about").replaceChildren(...said.flatMap(([name, fact]) => {
     const term = document.createElement("dt"), said = document.createElement("dd");
     term.textContent = name;
     said.textContent = fact;

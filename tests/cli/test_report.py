@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from one_layer_lt.report import gather, masks
 from one_layer_lt.report.curves import history
 from one_layer_lt.report.page import differing, marks
 from tests.cli.test_compare import BAD, GOOD, _root, scored
+from tests.support.cards import MARKUP, marked_card
 
 pytest.importorskip("matplotlib")
 __all__ = ["_root", "scored"]
@@ -153,6 +155,16 @@ def test_names_within_a_ticket_are_text(tmp_path: Path) -> None:
     page = Page(report([tmp_path / "a.ticket"]))
     assert """<script>1"'> 0.500""" in page.text
     assert """the mask of <script>1"'>""" in [value for _, value in page.attributes]
+
+
+def test_a_card_is_text(two_masks: Path) -> None:
+    assert "say of themselves" not in Page(report([two_masks])).text
+    replace(load_ticket(two_masks), card=marked_card()).save(two_masks)
+    made = report([two_masks])
+    page = Page(made)
+    assert not {name for name, _ in page.attributes if name.startswith("on")}
+    assert f"licence {MARKUP}" in page.text
+    assert f"{MARKUP} 36.25, {MARKUP}, {MARKUP}" in page.text
 
 
 def test_hostile_translations_are_marked_text(

@@ -22,8 +22,10 @@ from one_layer_lt import Ticket
 from one_layer_lt.cli import main, translate
 from one_layer_lt.cli.parser import Parser
 from one_layer_lt.text.manifest import Manifest
+from one_layer_lt.ticket import box
 from one_layer_lt.translation import Decoding
 from tests.plugin.running import TICKET_RECIPE, train
+from tests.support.cards import CARD, marked_card
 from tests.support.translators import with_settings
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +100,79 @@ def test_info(run: Run, file: Path) -> None:
     assert "encoder.layers.*.fc1" in said
     assert "times the entropy bound" in said
     assert f"the file: {file.stat().st_size:,} bytes" in said
+
+
+def test_export_with_a_card(
+    run: Run, ticket: Ticket, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "from_checkpoint", lambda *_: ticket)
+    (tmp_path / "card.toml").write_text('name = "[b]toy[/b] :smile:"\nlicence = "MIT"\n')
+    out, readme = tmp_path / "out.ticket", tmp_path / "README.md"
+    assert run("export", "a.pt", "--card", tmp_path / "card.toml", "-o", out)[0] == 0
+    code, said, _ = run("info", out)
+    assert (code, said.splitlines()[:2]) == (0, ["name: [b]toy[/b] :smile:", "licence: MIT"])
+    code, said, _ = run("info", out, "--model-card", readme)
+    assert (code, said) == (0, f"{readme}: the model card of {out}\n")
+    assert readme.read_text().startswith('---\nlicense: "mit"\n')
+    readme.unlink()
+    code, said, complaint = run("info", file, "--model-card", readme)
+    assert (code, said) == (2, "")
+    assert complaint == f"error: {file}: has no card: give it one with one-layer-lt export --card FILE\n"
+    assert not readme.exists()
+
+
+def test_export_reads_the_card_first(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "card.toml").write_text("title = 'x'\n")
+    code, said, complaint = run("export", "none.pt", "--card", tmp_path / "card.toml", "-o", tmp_path / "out")
+    assert (code, said) == (2, "")
+    assert complaint.startswith(
+        f"error: {tmp_path / 'card.toml'}: the card has no field 'title': its fields are name, "
+    )
+    assert complaint.count("\n") == 1
+
+
+class TestInTheBox:
+    @pytest.fixture(autouse=True)
+    def _box(self, ticket: Ticket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "box").mkdir()
+        monkeypatch.setattr(box, "BOX", tmp_path / "box")
+        monkeypatch.chdir(tmp_path)
+        replace(ticket, card=marked_card()).save(tmp_path / "box" / "toy.xx-yy.ticket")
+        scored = [{**CARD["scores"][0], "value": 41.5}]
+        replace(ticket, card={**CARD, "scores": scored}).save(tmp_path / "box" / "m30k.ticket")
+
+    def test_listed(self, run: Run, tmp_path: Path) -> None:
+        code, said, _ = run("tickets")
+        assert code == 0
+        assert re.search(
+            rf"m30k +. {(tmp_path / 'box' / 'm30k.ticket').stat().st_size:,} . 41.50 . name: m30k-de-en", said
+        )
+        assert "licence: CC BY-NC-SA 4.0" in said
+        assert "name: <img src=x onerror=alert(1)> [b]x[/b]" in said
+        assert ":smile:" in said
+
+    def test_an_empty_one(self, run: Run, tmp_path: Path) -> None:
+        for path in (tmp_path / "box").iterdir():
+            path.unlink()
+        assert run("tickets") == (0, "no tickets come with this package: make one with one-layer-lt export\n", "")
+
+    def test_by_its_name(self, run: Run, ticket: Ticket, tmp_path: Path) -> None:
+        code, said, _ = run("translate", "toy.xx-yy", stdin=b"Alpha.\n")
+        assert (code, said.splitlines()) == (0, ticket.translate(["Alpha."]))
+        code, said, _ = run("translate", "toy.xx-yy", "m30k", stdin=b"toy.xx-yy\tAlpha.\n")
+        assert (code, said.splitlines()) == (0, ticket.translate(["Alpha."]))
+        assert "name: m30k-de-en" in run("info", "m30k")[1]
+        assert "m30k: good" in run("verify", "m30k")[1]
+        assert run("convert", "m30k", "--to", "html", "-o", "page.html")[0] == 0
+        assert 'data-name="m30k"' in (tmp_path / "page.html").read_text("utf-8")
+
+    @pytest.mark.parametrize(
+        "arguments", [["translate"], ["info"], ["verify"], ["convert", "--to", "html", "-o", "out"]]
+    )
+    def test_an_unknown_name(self, run: Run, arguments: list[str]) -> None:
+        code, said, complaint = run(*arguments, "m40k")
+        assert (code, said) == (2, "")
+        assert complaint == "error: m40k: no such file, and no ticket of the package, which has m30k, toy.xx-yy\n"
 
 
 def test_verify(run: Run, file: Path) -> None:

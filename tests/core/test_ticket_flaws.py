@@ -238,6 +238,14 @@ FLAWS: dict[str, tuple[Edit, str]] = {
         r"a random weight's name must be a string",
     ),
     "a random weight without a digest": (drop_entry("weights", 0, "digest"), r"a random weight must be an object of"),
+    "a card that is a list": (set_entry("card", []), r"the card must be a table, not \[\]"),
+    "an empty card": (set_entry("card", {}), r"the card lacks name"),
+    "an unknown field of a card": (set_entry("card", {"name": "a", "page": "x"}), r"the card has no field 'page'"),
+    "a card that moves the cursor": (
+        set_entry("card", {"name": "\x1b[2J"}),
+        r"the card: name must be text in one line",
+    ),
+    "a large card": (set_entry("card", {"name": "x" * 9000}), r"the card is of 9,012 bytes, and may be of 8,192"),
     "an architecture that is a list": (set_entry("architecture", []), r"architecture must be an object"),
 }
 

@@ -29,6 +29,7 @@ from one_layer_lt import (
     save_ticket,
     scores_of,
 )
+from tests.support.cards import CARD
 from tests.support.signing import ZEROS, metadata_of, signed
 
 SLACK = 32_000  # bytes above twice the honest peak: the interpreter's own
@@ -62,7 +63,8 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         model.get_parameter("norm.weight").uniform_()
     path = tmp_path_factory.mktemp("honest") / "net.ticket"
     assets = {"words": b"".join(b"word%d 1\n" % number for number in range(60)), "few": b"\x00\x01"}
-    save_ticket(path, model, architecture={"kind": "toy", "depth": [1, {"wide": True}]}, assets=assets)
+    about = {"kind": "toy", "depth": [1, {"wide": True}]}
+    save_ticket(path, model, architecture=about, assets=assets, card=CARD)
     codings = metadata_of(path.read_bytes())
     assert {coding["coding"] for coding in [*codings["planes"], *codings["assets"].values()]} == {"raw", "deflate"}
     assert 2000 < path.stat().st_size < 6000
@@ -120,7 +122,7 @@ def contents(ticket: Ticket) -> Any:
         for mask in ticket.masks
     ]
     tensors = plain(ticket.dense), plain(ticket.existing), plain(ticket.redraws)
-    return masks, ticket.architecture, *tensors, ticket.assets
+    return masks, ticket.architecture, *tensors, ticket.assets, ticket.card
 
 
 def loaded(path: Path) -> tuple[Ticket | None, int]:
@@ -251,6 +253,7 @@ def change(about: dict[str, Any], chance: random.Random) -> None:
             "options",
             "tiles",
             "drop",
+            "card",
         ]
         container[chance.choice(names)] = value
     elif kind == "add":

@@ -16,9 +16,11 @@ from one_layer_lt import Ticket, TicketError, load_ticket
 from one_layer_lt.translation import Decoding
 from one_layer_lt.web import page
 from scripts.browser import Shown, browser, opened
+from tests.support.cards import MARKUP, marked_card
 from tests.web.running import GOLDEN, needs_browser
 
 WORDS = load_ticket(GOLDEN / "translation-sentencepiece.ticket")
+TEXTS = "all => all.map(one => one.textContent)"
 LINES = ["Alpha bravo charlie.", "Hotel golf delta echo foxtrot.", "", "Golf."]
 BLOCK = re.compile(r'(<script type="application/octet-stream"[^>]*>)([^<]*)')
 
@@ -221,6 +223,22 @@ class TestDistrust:
             assert line.startswith(bad)
             shown.page.hover("#target span")
             assert shown.page.query_selector("img") is None
+            assert_quiet(shown)
+
+    @pytest.mark.parametrize("metric", ["BLEU", "__proto__", "x" * 300])
+    def test_a_card_is_shown_as_text(self, metric: str, chromium: Any, tmp_path: Path) -> None:
+        card = marked_card()
+        card["scores"][0]["metric"] = metric
+        with opened(chromium, written(page({"words": changed(card=card)}), tmp_path)) as shown:
+            shown.ready()
+            shown.page.click("summary")
+            terms, facts = (shown.page.eval_on_selector_all(f"#about {tag}", TEXTS) for tag in ("dt", "dd"))
+            assert terms[:5] == ["Name", "Data", "Licence", metric, "Rule"]
+            assert facts[:4] == [MARKUP, ", ".join([MARKUP] * 3), MARKUP, f"36.25, {MARKUP}, {MARKUP}"]
+            assert shown.page.query_selector("#about :not(dt, dd)") is None
+            for width in (320, 1280):
+                shown.page.set_viewport_size({"width": width, "height": 700})
+                assert shown.page.evaluate("document.documentElement.scrollWidth") <= width
             assert_quiet(shown)
 
     @pytest.mark.parametrize("at", [0, 9, 200, 0.5, 0.9, -1])

@@ -49,4 +49,6 @@ with TemporaryDirectory() as folder, torch.no_grad():
     command("convert", str(golden), "--to", "html", "-o", str(Path(folder, "page.html")))
     assert "DecompressionStream" in Path(folder, "page.html").read_text("utf-8")
 command("--help")
+assert (Path(one_layer_lt.__file__).parent / "tickets").is_dir()
+command("tickets")
 assert one_layer_lt.__version__ in command("--version")
