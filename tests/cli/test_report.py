@@ -150,7 +150,7 @@ def test_what_is_shown_is_text(hostile: str, tmp_path: Path) -> None:
 
 
 def test_names_within_a_ticket_are_text(tmp_path: Path) -> None:
-    model = nn.ModuleDict({f"{'<script>' + number}\"'>": nn.Linear(2, 2, bias=False) for number in ("9" * 5000, "1")})
+    model = nn.ModuleDict({f"{'<script>' + number}\"'>": nn.Linear(2, 2, bias=False) for number in ("9" * 900, "1")})
     save_ticket(tmp_path / "a.ticket", mask_(model, MaskConfig(seed=1, keep=0.5, share="vector")))
     page = Page(report([tmp_path / "a.ticket"]))
     assert """<script>1"'> 0.500""" in page.text
