@@ -181,3 +181,17 @@ def test_options_at_their_limits(name: str, options: dict[str, Any]) -> None:
     rule = rule_of(name, options)
     assert {option: getattr(rule, option) for option in options} == options
     assert bool(rule.mask(SCORES).any())
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"threshold": -0.1}, "threshold must be at least 0, not -0.1"),
+        ({"threshold": math.inf}, "threshold must be at least 0, not inf"),
+        ({"threshold": 0.1, "scope": "global"}, "threshold must be without scope and ramp, not 0.1"),
+        ({"threshold": 0.1, "ramp": 5}, "threshold must be without scope and ramp, not 0.1"),
+    ],
+)
+def test_thresholds_that_signed_cannot_have(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        rule_of("signed", options)

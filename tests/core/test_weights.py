@@ -316,3 +316,13 @@ def test_a_draw_whose_number_a_ticket_cannot_hold(number: int) -> None:
     assert torch.equal(shared.weight, first)
     assert not shared.redraws.any()
     assert shared.draws == 0
+
+
+def test_what_is_filled_anew_has_not_been_drawn_again() -> None:
+    shared = SharedWeight((8, 16), "kaiming_uniform", seed=1, name="w", redrawn=True)
+    first = shared.weight.clone()
+    shared.redraw(3, torch.ones(8, 16, dtype=torch.bool), 1.0)
+    shared._apply(lambda tensor: torch.full_like(tensor, 7))  # as to_empty, which leaves what was in memory
+    assert torch.equal(shared.weight, first)
+    assert not shared.redraws.any()
+    assert shared.draws == 0
