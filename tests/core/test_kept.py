@@ -56,6 +56,13 @@ def test_what_is_locked_is_kept() -> None:
         mask_(net(), locked)
 
 
+@pytest.mark.parametrize("first", [MaskConfig(rule="threshold"), MaskConfig(lock=0.4)], ids=["threshold", "locked"])
+def test_what_comes_after_a_mask_that_keeps_some_is_checked_too(first: MaskConfig) -> None:
+    configs = {"0": first, "1": MaskConfig(keep=0.01)}
+    with pytest.raises(ValueError, match=r"^keep 0\.01 keeps none of the 6 weights of 1: "):
+        mask_(net(), configure=lambda name, _: configs[name])
+
+
 @given(st.integers(1, 1 << 30))
 @example(1)
 @example(4)

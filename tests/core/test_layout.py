@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -20,6 +20,8 @@ class TestLayouts:
     @given(
         st.integers(1, 9), st.integers(1, 9), st.floats(0, 0.6), st.floats(0, 0.39), st.floats(0, 1), st.integers(0, 99)
     )
+    @example(6, 6, 0.4, 0.0, 0.5, 1)
+    @example(6, 6, 0.0, 0.3, 0.5, 1)
     def test_frozen_masks(self, rows: int, columns: int, drop: float, lock: float, part: float, seed: int) -> None:
         keep = min(max(lock + part * (1 - drop - lock), 0.001, lock), 1 - drop)
         config = MaskConfig(seed=seed, drop=drop, lock=lock, keep=keep)
@@ -44,15 +46,15 @@ class TestLayouts:
                 scores.normal_()
             masks.append(masked.mask(scores.detach()).flatten())
         layout = masked.layout
-        locked = layout.locked if layout.locked is not None else torch.zeros(0, dtype=torch.long)
-        assert all(bool((mask[locked] == 1).all()) for mask in masks)
-        if layout.free is not None:
-            fixed = torch.ones(rows * columns, dtype=torch.bool)
-            fixed[layout.free] = False
-            fixed[locked] = False
-            assert not any(bool(mask[fixed].any()) for mask in masks)
+        dropped, held = words < round(drop * 2**32), int(is_locked.sum())
+        assert (layout.held, layout.searched) == (held, int((~is_locked & ~dropped).sum()))
+        assert all(bool((mask[is_locked] == 1).all()) for mask in masks)
+        assert not any(bool(mask[dropped].any()) for mask in masks)
+        if drop or lock:
+            assert layout.locked.tolist() == is_locked.nonzero()[0].tolist()
+            assert layout.free.tolist() == (~is_locked & ~dropped).nonzero()[0].tolist()
         wanted = round(keep * rows * columns)
-        reachable = min(max(wanted, len(locked)), len(locked) + layout.searched)
+        reachable = min(max(wanted, held), held + layout.searched)
         assert {int(mask.sum()) for mask in masks} == {reachable}
 
     def test_a_frozen_pattern_is_of_the_fractions_asked_for(self) -> None:
@@ -105,6 +107,31 @@ class TestLayouts:
         assert model[0].weight.tolist() == [[1, 0], [0, 4], [5, 0], [0, 8]]
         (model[0].weight * torch.arange(8.0).view(4, 2)).sum().backward()
         assert scores_of(model[0]).grad.tolist() == [[0 * 1 + 4 * 5, 1 * 2 + 5 * 6], [2 * 3 + 6 * 7, 3 * 4 + 7 * 8]]
+
+    def test_tiles_and_factors_of_kernels_by_hand(self) -> None:
+        """One 1 x 2 kernel a row of a tile: two rows and two columns of tiles lie under one mask."""
+        layer = nn.Conv2d(2, 4, (1, 2), bias=False)
+        weight = torch.arange(1.0, 17).view(4, 2, 1, 2)
+        layer.weight.data.copy_(weight)
+        model = mask_(nn.Sequential(layer), MaskConfig(tiles=(2, 2), init="existing", keep=0.75, rescale="row"))
+        assert scores_of(model[0]).shape == (2, 1, 1, 2)
+        with torch.no_grad():
+            scores_of(model[0]).copy_(torch.tensor([4.0, 1.0, 2.0, 3.0]).view(2, 1, 1, 2))
+        mask = torch.tensor([[1.0, 0.0], [1.0, 1.0]]).view(2, 1, 1, 2).repeat(2, 2, 1, 1)
+        factor = torch.tensor([2.0, 1.0, 2.0, 1.0]).view(4, 1, 1, 1)  # four weights a row, of which two or all are kept
+        assert torch.equal(model[0].weight, weight * mask * factor)
+        (model[0].weight * torch.arange(16.0).view(4, 2, 1, 2)).sum().backward()
+        each = weight * factor * torch.arange(16.0).view(4, 2, 1, 2)
+        sums = [sum(each[row + 2 * i, j, 0, k] for i in (0, 1) for j in (0, 1)) for row in (0, 1) for k in (0, 1)]
+        assert scores_of(model[0]).grad.flatten().tolist() == sums
+
+    @pytest.mark.parametrize("how", ["row", "column"])
+    def test_a_row_that_keeps_nothing_is_zero(self, how: str) -> None:
+        model = mask_(nn.Sequential(nn.Linear(2, 2, bias=False)), MaskConfig(rescale=how, keep=0.25))
+        with torch.no_grad():
+            scores_of(model[0]).copy_(torch.tensor([[3.0, 2.0], [1.0, 0.0]]))
+        drawn = masked_weight(model[0]).shared.weight
+        assert torch.equal(model[0].weight, drawn * torch.tensor([[2.0, 0.0], [0.0, 0.0]]))
 
     def test_tiles_that_do_not_fit(self) -> None:
         model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 5))

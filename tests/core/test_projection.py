@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from itertools import combinations, product
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 import torch
@@ -15,6 +15,7 @@ from torch import nn
 
 from one_layer_lt import RULES, MaskConfig, fold_, mask_, masked_modules, masked_weight, project_, scores_of
 from one_layer_lt.rules import MaskRule
+from one_layer_lt.rules.imitation import gains
 from tests.support.models import Images, Stacks, Tied
 
 RANDOM = torch.tensor([[1.0, -2.0, 1.0], [-1.0, 2.0, 1.0]])
@@ -238,3 +239,11 @@ class TestRefused:
         monkeypatch.setitem(RULES, "odd", Odd)
         with pytest.raises(ValueError, match="the rule Odd cannot imitate dense weights"):
             project_(mask_(nn.Linear(3, 2), MaskConfig(rule="odd")), nn.Linear(3, 2))
+
+
+@pytest.mark.parametrize(
+    ("energy", "select"), [(1.0, torch.zeros_like), (0.0, torch.ones_like)], ids=["nothing kept", "weights of zero"]
+)
+def test_where_no_factor_fits(energy: float, select: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    inner = torch.tensor([1.0, -2.0, 0.0])
+    assert gains(inner, torch.full((3,), energy), select).tolist() == [2, -4, 0]

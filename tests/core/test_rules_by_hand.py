@@ -162,3 +162,36 @@ def test_a_threshold_that_all_fall_short_of(name: str) -> None:
     signed = rule_of("signed", {"threshold": 9.0}).mask(-torch.arange(1000.0) / 1000)
     assert signed.nonzero().flatten().tolist() == [995, 996, 997, 998, 999]
     assert signed[-1] == -1
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("gem_miner", {"period": 1, "over": 1, "l2": 0.0}),
+        ("iterand", {"period": 1, "fraction": 1.0}),
+        ("annealed", {"first": 0.5, "last": 0.5, "over": 0}),
+        ("multicoat", {"coats": (1.0,)}),
+        ("multicoat", {"coats": tuple(1 / level for level in range(1, 17))}),
+        ("signed", {"threshold": 0.0}),
+        ("edge_popup", {"ramp": 0}),
+    ],
+    ids=str,
+)
+def test_options_at_their_limits(name: str, options: dict[str, Any]) -> None:
+    rule = rule_of(name, options)
+    assert {option: getattr(rule, option) for option in options} == options
+    assert bool(rule.mask(SCORES).any())
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"threshold": -0.1}, "threshold must be at least 0, not -0.1"),
+        ({"threshold": math.inf}, "threshold must be at least 0, not inf"),
+        ({"threshold": 0.1, "scope": "global"}, "threshold must be without scope and ramp, not 0.1"),
+        ({"threshold": 0.1, "ramp": 5}, "threshold must be without scope and ramp, not 0.1"),
+    ],
+)
+def test_thresholds_that_signed_cannot_have(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        rule_of("signed", options)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from one_layer_lt import selection
-from one_layer_lt.selection import _select_device, kept_count, select_
+from one_layer_lt.selection import _select_device, as_one, block_sums, kept_count, same_bits, select_
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
 
@@ -193,3 +193,39 @@ def test_kept_count_is_within_half_a_weight(keep: float, n: int) -> None:
     k = kept_count(keep, n)
     assert 0 <= k <= n
     assert abs(k - keep * n) <= 0.5
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.bfloat16, torch.float32, torch.float64])
+def test_same_bits(dtype: torch.dtype) -> None:
+    one = torch.tensor([1, 0, 3]).to(dtype)
+    assert same_bits(one, one.clone())
+    assert not same_bits(one, torch.tensor([1, 0, 2]).to(dtype))
+    assert not same_bits(one, one.view(3, 1))
+    if dtype.is_floating_point:
+        zeros = torch.zeros(2, dtype=dtype)
+        assert not same_bits(zeros, -zeros)
+        assert same_bits(zeros / 0, zeros / 0)
+
+
+def test_block_sums_by_hand() -> None:
+    """512 bytes are 64 words of 8 bytes, whose sum is 8 bytes; what does not fill a block stays as it is."""
+    words = torch.arange(130).view(10, 13)
+    assert block_sums(words).view(torch.int64).tolist() == [sum(range(64)), sum(range(64, 128)), 128, 129]
+    assert block_sums(words.t()).view(torch.int64).tolist()[2:] == [116, 129]  # in the order of the elements
+    assert block_sums(torch.tensor([1, 2, 3], dtype=torch.uint8)).tolist() == [1, 2, 3]
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 700), st.sampled_from([torch.float32, torch.bfloat16, torch.float64]), st.data())
+def test_a_write_anywhere_changes_the_sums(n: int, dtype: torch.dtype, data: st.DataObject) -> None:
+    tensor = torch.randn(n, generator=torch.Generator().manual_seed(n)).to(dtype)
+    before = block_sums(tensor)
+    assert before.numel() <= tensor.nbytes // 64 + 511
+    tensor[data.draw(st.integers(0, n - 1))] += 1
+    assert not torch.equal(block_sums(tensor), before)
+
+
+def test_as_one_ranks_all_in_one_row() -> None:
+    tensors = [torch.tensor([[1.0, 4.0], [2.0, 0.0]]).t(), torch.tensor(5.0), torch.empty(0, 3), torch.tensor([3.0])]
+    found = as_one(tensors, lambda row: row * 10 + torch.arange(6))
+    assert [part.tolist() for part in found] == [[[10, 21], [42, 3]], 54, [], [35]]

@@ -127,6 +127,7 @@ FLAWS: dict[str, tuple[Edit, str]] = {
     "a digest that is no Unicode": (replace_text("0" * 64, "\\ud800" * 64), r"its metadata is no JSON"),
     "a digest that is no text": (replace_text('"' + "0" * 64 + '"', "1"), r"digest must be a string"),
     "a digest that is empty": (replace_text("0" * 64, ""), r"damaged"),
+    "a digest in escapes": (replace_text("0" * 64, "\\u0030" * 64), r"damaged: its bytes do not have the digest"),
     "a digest of another length": (replace_text("0" * 64, "0" * 63), r"damaged"),
     "a missing tensor": (set_tensor("asset.words", None), r"lacks the tensor asset.words"),
     "an asset not listed": (drop_entry("assets", "words"), r"holds the tensor asset.words, which belongs to no ticket"),

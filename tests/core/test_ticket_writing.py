@@ -119,6 +119,11 @@ class TestWriting:
         save_ticket(path, masked(fresh("tied")[0]))
         assert renamed == [2]
 
+    def test_zeros_that_are_not_the_digest_stay(self, fresh: NewModel, path: Path) -> None:
+        zeros = {"note": "0" * 64}
+        save_ticket(path, masked(fresh("stacks")[0]), architecture=zeros, assets={"zeros": b"0" * 64})
+        assert (load_ticket(path).architecture, load_ticket(path).assets) == (zeros, {"zeros": b"0" * 64})
+
     def test_no_such_folder(self, fresh: NewModel, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
             save_ticket(tmp_path / "missing" / "net.ticket", masked(fresh("tied")[0]))

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from one_layer_lt import INITS, SharedWeight
-from one_layer_lt.weights import _normal_table, draw, draw_uniform, fans
+from one_layer_lt.weights import MOST_DRAWS, _normal_table, draw, draw_uniform, draw_words, fans
 
 ROOT = Path(__file__).resolve().parents[2]
 MASK = 0xFFFFFFFF
@@ -288,3 +288,41 @@ def test_digest_by_hand() -> None:
 def test_pickled_weights_come_back() -> None:
     shared = SharedWeight((3, 4), "kaiming_normal", seed=1, name="w")
     assert pickle.loads(pickle.dumps(shared)).digest() == shared.digest()
+
+
+@pytest.mark.parametrize("number", [1, 2, MOST_DRAWS])
+def test_a_redraw_by_hand(number: int) -> None:
+    """A quarter of the unused elements, by the words that the draw's number gives; those are of its draw."""
+    shared = SharedWeight((8, 16), "kaiming_uniform", seed=1, name="w", scale=2.0, redrawn=True)
+    first = shared.weight.clone()
+    unused = torch.arange(128).view(8, 16) % 3 != 0
+    shared.redraw(number, unused, 0.25)
+    words = torch.from_numpy(draw_words(128, seed=1, name=f"w@{number}:chosen").astype(np.int64)).view(8, 16)
+    chosen = (words < 2**30) & unused
+    assert 0 < int(chosen.sum()) < int(unused.sum())
+    again = draw((8, 16), "kaiming_uniform", seed=1, name=f"w@{number}", scale=2.0)
+    assert torch.equal(shared.weight, torch.where(chosen, again, first))
+    assert torch.equal(shared.redraws, chosen.short() * number)
+    assert shared.draws == number
+    assert shared.drawn_anew().equal(shared.weight)
+
+
+@pytest.mark.parametrize("number", [-1, 0, 32_768])
+def test_a_draw_whose_number_a_ticket_cannot_hold(number: int) -> None:
+    shared = SharedWeight((4, 4), "kaiming_uniform", seed=1, name="w", redrawn=True)
+    first = shared.weight.clone()
+    with pytest.raises(ValueError, match=f"w: draw {number} is beyond 1 to 32,767: give the rule a longer period"):
+        shared.redraw(number, torch.ones(4, 4, dtype=torch.bool), 1.0)
+    assert torch.equal(shared.weight, first)
+    assert not shared.redraws.any()
+    assert shared.draws == 0
+
+
+def test_what_is_filled_anew_has_not_been_drawn_again() -> None:
+    shared = SharedWeight((8, 16), "kaiming_uniform", seed=1, name="w", redrawn=True)
+    first = shared.weight.clone()
+    shared.redraw(3, torch.ones(8, 16, dtype=torch.bool), 1.0)
+    shared._apply(lambda tensor: torch.full_like(tensor, 7))  # as to_empty, which leaves what was in memory
+    assert torch.equal(shared.weight, first)
+    assert not shared.redraws.any()
+    assert shared.draws == 0
