@@ -22,6 +22,7 @@ import argparse
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Optional
 
 from one_layer_lt.cli.parser import count
 from one_layer_lt.errors import UserError
@@ -74,7 +75,8 @@ def has_splits(origin: Sequence[Path]) -> bool:
     return len(origin) == 1 and (origin[0].is_dir() or is_archive(origin[0]))
 
 
-def main() -> None:
+def main(words: Optional[Sequence[str]] = None) -> None:
+    """Prepare what the words say (those of the command line)."""
     parser = cli.parser("corpus", __doc__)
     said = "TSV, TMX, two parallel files, or a folder or archive with six"
     parser.add_argument("--from", dest="origin", type=Path, nargs="+", metavar="PATH", required=True, help=said)
@@ -86,7 +88,7 @@ def main() -> None:
     cli.add_samples(parser)
     parser.add_argument("--lowercase", action="store_true", help="lower-case what is learnt, not the references")
     parser.add_argument("--tokenized", action="store_true", help="Moses tokenizer and joint BPE, not sentencepiece")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     kind, size = ("moses-bpe", 10_000) if args.tokenized else ("sentencepiece", 8000)
     size = size if args.size is None else args.size
     subword = Subword(kind, size, args.lowercase, samples=args.samples, alpha=args.alpha)
