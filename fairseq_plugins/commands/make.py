@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,7 +180,6 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"--width {args.width}: must be a multiple of 4")
     has_splits(args.origin)
     choice_of(args)  # both complain before the folder is made
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a training ends with this command
     asked = {name: value for name, value in vars(args).items() if name not in ("origin", "out", "work", "passed")}
     with locked(folder, f"{folder}: another make is at it: wait, or stop that one"):
         _begin(folder, asked, args.origin)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Callable
@@ -122,7 +121,6 @@ def add_arguments(parser: Parser) -> None:
 def run(args: argparse.Namespace) -> None:
     if not args.passed:
         raise UserError("give fairseq-train's arguments, the data folder first")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the training ends with this command
     asked = _asked(args.passed)
     total = None if asked.max_epoch else round(asked.max_update) or None  # of epochs the first line tells
     with progress(asked.save_dir, total, "updates") as bar:
