@@ -60,6 +60,7 @@ class Sizes:
             flags += [f"--{stack}-embed-dim", str(self.width), f"--{stack}-ffn-embed-dim", str(4 * self.width)]
         flags += ["--optimizer", "adam", "--lr-scheduler", "cosine", "--label-smoothing", "0.1"]
         flags += ["--update-epoch-batch-itr", "True", "--no-epoch-checkpoints"]
+        flags += ["--num-workers", "0"]  # to start one takes longer than a short epoch
         return [*flags, "--required-batch-size-multiple", "1"]  # else a small corpus would lose its longest sentences
 
 
@@ -102,7 +103,7 @@ def stages(folder: Path, sizes: Sizes) -> Iterator[Stage]:
 
 
 def _training(name: str, folder: Path, data: Path, flags: Sequence[str], updates: int, tokens: int, warm: int) -> Stage:
-    every = str(max(1, updates // CHECKS))  # not by epochs, which are of a few updates where there is little text
+    every = str(max(20, updates // CHECKS))  # not by epochs, which are of a few updates where there is little text
     command = ["fairseq-train", str(data), *flags, "--max-update", str(updates), "--max-tokens", str(tokens)]
     command += ["--warmup-updates", str(min(warm, max(1, updates // 10))), "--save-dir", str(folder)]
     command += ["--save-interval", str(1 << 30), "--validate-interval", str(1 << 30), "--keep-interval-updates", "1"]

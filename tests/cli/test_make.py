@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fairseq import options
 
+from data_prep.lib import pipeline
 from fairseq_plugins.commands import make
 from fairseq_plugins.commands.make import Sizes, Stage, sizes_for, stages
 from one_layer_lt import load_ticket
 from one_layer_lt.cli import call
 from one_layer_lt.errors import UserError
 from tests.data_prep.conftest import sentences, write
+from tests.plugin.running import binarised
 
 
 def test_the_table_of_the_help_is_what_is_done() -> None:
@@ -62,6 +65,9 @@ def test_from_a_table_to_a_page_and_a_ticket(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pipeline, "binarize", binarised)
+    # What is no training runs in this process: half the time.
+    monkeypatch.setattr(make, "process", SimpleNamespace(run=lambda command, **_: call(command[1:])))
     table = write(Path("my.tsv"), ["\t".join(pair) for pair in sentences(120, 3)])
     sizes = ["--size", "60", "--width", "16", "--twin-updates", "4", "--updates", "4"]
     asked = ["make", "my.tsv", "--source", "de", "--target", "en", *sizes]
