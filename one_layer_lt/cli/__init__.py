@@ -36,6 +36,8 @@ GROUPS = {
         "convert": ("one_layer_lt.cli.convert", "make a dense model for fairseq or CTranslate2 of a ticket"),
     },
     "Training": {
+        "make": ("fairseq_plugins.commands.make", "make a ticket or a web page of your own text, from first to last"),
+        "train": ("fairseq_plugins.commands.train", "run fairseq-train, and show how far it is"),
         "options": ("fairseq_plugins.commands.options", "list what one_layer_masked can be told in training"),
         "plugin-dir": ("one_layer_lt.cli.plugin_dir", "print the folder for fairseq's --user-dir"),
         "launch": ("one_layer_lt.cli.launch", "train on several processes of CPUs as one"),

@@ -18,6 +18,7 @@ class Parser(argparse.ArgumentParser):
 
     renamed: old spelling -> new one, of options that are still understood. passes: `-- ARGS`, or `[-- ARGS]`,
     where what follows a lone `--` is another program's: the usage shows it, and it is left as it is in ``args.passed``.
+    `ARGS`: all words but --help are.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -28,7 +29,9 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         words: Sequence[str] = list(sys.argv[1:] if args is None else args)
         passed: Sequence[str] = []
-        if self.passes and "--" in words:
+        if self.passes == "ARGS":
+            words, passed = [word for word in words if word in ("-h", "--help")], words
+        elif self.passes and "--" in words:
             at = words.index("--")
             words, passed = words[:at], words[at + 1 :]
         parsed, unknown = super().parse_known_args(list(map(self._new, words)), namespace)

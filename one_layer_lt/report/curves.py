@@ -1,10 +1,13 @@
-"""The training curve that a log of fairseq-train holds."""
+"""The training curve that a log of fairseq-train holds, and how it looks in a line of text."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+LEVELS = "▁▂▃▄▅▆▇█"
 
 
 def history(log: Iterable[str]) -> dict[str, list[list[float]]]:
@@ -23,3 +26,11 @@ def history(log: Iterable[str]) -> dict[str, list[list[float]]]:
         elif "ppl" in entry and "num_updates" in entry:
             found["train"][int(entry["num_updates"])] = float(entry["ppl"])
     return {part: [[update, value] for update, value in sorted(points.items())] for part, points in found.items()}
+
+
+def sparkline(values: Sequence[float], width: int = 40) -> str:
+    """Positive numbers as a line of at most ``width`` letters, whose heights are those of the logarithms."""
+    count = min(width, len(values))
+    heights = [math.log(min(1e9, max(1e-9, values[step * len(values) // count]))) for step in range(count)]
+    low, high = min(heights, default=0), max(heights, default=0)
+    return "".join(LEVELS[round((height - low) / ((high - low) or 1) * (len(LEVELS) - 1))] for height in heights)

@@ -36,7 +36,7 @@ def read_lines(path: Path) -> Iterator[str]:
     number = 0
     with open_binary(path) as file:
         try:
-            _check_gzip(path, file)
+            check_gzip(path, file)
             for number, line in enumerate(iter(lambda: file.readline(LONGEST + 1), b""), 1):
                 if len(line) > LONGEST:
                     raise UserError(
@@ -50,7 +50,7 @@ def read_lines(path: Path) -> Iterator[str]:
             raise UserError(f"{path}: gzip file cut short or damaged at line {number}: get it again") from error
 
 
-def _check_gzip(path: Path, file: IO[bytes]) -> None:
+def check_gzip(path: Path, file: IO[bytes]) -> None:
     """Raises as ``check_unpacked``: unpacking goes a hundred times as fast as the lines that it may bring."""
     if isinstance(file, gzip.GzipFile):
         while file.read(1 << 20):

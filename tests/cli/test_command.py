@@ -116,7 +116,13 @@ def test_options_of_before_and_those_of_another_program() -> None:
 @pytest.mark.parametrize("columns", ["60", "400"])
 def test_the_usage_shows_the_arguments_of_another_program(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    for name, shown in (("launch", "-- ARGS"), ("prune", "-- ARGS"), ("score", "[-- ARGS]"), ("info", "TICKET")):
+    for name, shown in (
+        ("launch", "-- ARGS"),
+        ("prune", "-- ARGS"),
+        ("train", "ARGS"),
+        ("score", "[-- ARGS]"),
+        ("info", "TICKET"),
+    ):
         _, parser = cli.subcommand(name)
         usage, _, rest = parser.format_help().partition("\n\n")
         assert f"{usage}\n" == parser.format_usage()
@@ -152,6 +158,6 @@ def test_progress_is_silent_where_all_is_soon_done_or_not_shown(
         bar.update()
         hidden.update()
     assert (bar.n, hidden.n) == (17, 1)
-    assert capsys.readouterr().err == "reading: 16 of 1,000 lines so far\n"
+    assert capsys.readouterr().err == "reading: 16 of 1,000 lines 1:24:44 left so far\n"  # 6 lines took 31 seconds
     with pytest.raises(UserError), progress("failing") as bar:
         raise UserError("it fails as it would without")

@@ -253,7 +253,8 @@ def test_archive_cut_short(corpus: Path, tmp_path: Path, recipe: Recipe) -> None
         (("--size", 10), "--size 10: this text has more characters than that"),
         (("--size", "many"), "argument --size: invalid int value: 'many'"),
         (("--target", "de"), "--source and --target are both 'de'"),
-        (("--target", "pt-BR"), "lacks train.pt-BR"),
+        (("--target", "pt-BR"), "--target 'pt-BR': only letters, digits and _"),
+        (("--target", "pt"), "lacks train.pt"),
         (("--sise", 5), "unrecognized arguments: --sise 5"),
     ],
 )

@@ -27,7 +27,7 @@ MAINS = {name: f"{name}.__main__" for name in ("tests.faults", "tests.hostile")}
 RECIPES = {"scripts/quickstart.sh": "scripts.quickstart"}
 # What else starts a subcommand of one-layer-lt, and which ("": the first argument says).
 STARTS = {"one_layer_lt": "", "one_layer_lt.vision": "vision", "scripts.score": "score"}
-PASSING = {"launch": "fairseq-train", "prune": "fairseq-train", "score": "fairseq-generate"}
+PASSING = {"launch": "fairseq-train", "train": "fairseq-train", "prune": "fairseq-train", "score": "fairseq-generate"}
 PARSERS = {
     "fairseq-train": options.get_training_parser,
     "fairseq-generate": options.get_generation_parser,
