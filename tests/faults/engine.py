@@ -26,6 +26,7 @@ from .scenarios import Scenario, begin, prepare
 
 PASSING = ("seconds", "commit", "machine", "command", "data", "checkpoint", "versions", "path")  # of a result
 ROOM = 256 << 20
+_PAGE = 4096
 Prints = dict[str, Optional[str]]  # file or folder -> its fingerprint; None where there is none
 
 
@@ -36,7 +37,7 @@ class Tally:
     kills: int = 0
     """Times that it was killed before its end."""
     full: int = 0
-    """Times that it had no room on the disk."""
+    """Times that it failed for want of room on the disk."""
     denied: int = 0
     """Times that it could not write."""
     both: int = 0
@@ -75,7 +76,7 @@ class Bench:
         if programs.end(pid):
             raise AssertionError(f"{scenario.name}: {_said(whole)}")
         self.new = prints(scenario, whole)
-        self.bytes = sum(path.stat().st_size for path in whole.rglob("*") if path.is_file())
+        self.bytes = sum(_size(whole / name) for name in scenario.writes)
         missing = [name for name, print_ in self.new.items() if print_ is None]
         if missing:
             raise AssertionError(f"{scenario.name} did not write {', '.join(missing)}")
@@ -98,10 +99,9 @@ class Bench:
     def full(self, part: float) -> None:
         """Let it run where there is room for a part of what it writes; then make room."""
         place = self.folder / "full"
-        with small_disk(place, _size(self.start) + int(part * max(0, self.bytes - _size(self.start)))) as room:
+        with small_disk(place, _size(self.start) + int(part * self.bytes)) as room:
             shutil.copytree(self.start, place, dirs_exist_ok=True)
-            self._fails(place, f"without room, at {part:.3f}", room.limit)
-            self.tally.full += 1
+            self.tally.full += self._fails(place, f"without room, at {part:.3f}", room.limit)
             room.widen()
             self._go_on(place, "after there was room")
 
@@ -109,7 +109,8 @@ class Bench:
         """Let it run where nothing can be written."""
         place = self._copy("denied")
         with read_only(place):
-            self._fails(place, "where it cannot write")
+            if not self._fails(place, "where it cannot write"):
+                self.tally.add("loud", "where it cannot write, it says nothing")
         self.tally.denied += 1
 
     def both(self) -> None:
@@ -128,7 +129,7 @@ class Bench:
         Path(f"{place}.log").unlink(missing_ok=True)
         return Path(shutil.copytree(self.start, place))
 
-    def _fails(self, place: Path, what: str, limit: Any = None) -> None:
+    def _fails(self, place: Path, what: str, limit: Any = None) -> bool:
         code = programs.end(begin(self.scenario, self.toys, place, limit))
         said = _said(place).splitlines()
         if code and (code < 0 or "Traceback (most recent call last):" in said or not any("error: " in s for s in said)):
@@ -136,6 +137,7 @@ class Bench:
         self._check_files(place, what)
         if left := hidden(place):
             self.tally.add("stuck", f"{what}: left {', '.join(left)}")
+        return code != 0
 
     def _check_files(self, place: Path, what: str) -> None:
         """Each file is the old one or the new one; of a command with several steps, it opens."""
@@ -227,8 +229,8 @@ def small_disk(folder: Path, size: int) -> Iterator[Room]:
     Path(f"{folder}.log").unlink(missing_ok=True)
     folder.mkdir()
     room = Room(folder, size)
-    pages = -(-size // 4096) * 4096 + (64 << 10)
-    room.mounted = _mount("-t", "tmpfs", "-o", f"size={pages}", "tmpfs", str(folder))
+    pages = max(1, size // _PAGE)  # of 0 there would be no limit
+    room.mounted = _mount("-t", "tmpfs", "-o", f"size={pages * _PAGE}", "tmpfs", str(folder))
     try:
         yield room
     finally:
@@ -259,8 +261,10 @@ def _mount(*arguments: str) -> bool:
     return os.getuid() == 0 and subprocess.run(["mount", *arguments], capture_output=True).returncode == 0
 
 
-def _size(folder: Path) -> int:
-    return sum(-(-path.stat().st_size // 4096) * 4096 for path in folder.rglob("*") if path.is_file())
+def _size(path: Path) -> int:
+    """Bytes that a file or a folder takes on a disk."""
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(-(-file.stat().st_size // _PAGE) * _PAGE for file in files if file.is_file())
 
 
 def _said(place: Path) -> str:

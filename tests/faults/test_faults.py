@@ -32,6 +32,6 @@ def test_nothing_is_lost(scenario: Scenario, toys: Path, tmp_path: Path) -> None
     for moment in moments(1, 1, scenario.name):
         if not bench.tally.kills:
             bench.killed(moment)
-    bench.full(next(moments(1, 2, scenario.name)))
+    bench.full(0.4)
     bench.denied()
     assert dataclasses.asdict(bench.tally) == dataclasses.asdict(Tally(kills=1, full=1, denied=1))
