@@ -66,10 +66,11 @@ class TestCheckpoints:
 
     @pytest.mark.parametrize("kind", ["moses-bpe", "sentencepiece"])
     def test_a_subword_model_by_name(self, checkpoint: Path, data: Path, tmp_path: Path, kind: str) -> None:
-        """It goes before the folder's own, and its kind is told by its first bytes."""
+        """For a folder that has none; its kind is told by its first bytes."""
         content = b"#version: 0.2\na l\n" if kind == "moses-bpe" else (data / "spm.model").read_bytes()
         (tmp_path / "file").write_bytes(content)
-        ticket = from_checkpoint(checkpoint, data, tmp_path / "file")
+        shutil.copytree(data, tmp_path / "bare", ignore=shutil.ignore_patterns("data.json", "spm.model"))
+        ticket = from_checkpoint(checkpoint, tmp_path / "bare", tmp_path / "file")
         assert ticket.architecture["text"] == {"tokenizer": kind, "lowercase": False, "aggressive": False}
         assert ticket.assets["subwords"] == content
 
