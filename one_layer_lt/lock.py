@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import UserError
+
+_TRIES = 20
 
 
 @contextmanager
@@ -35,10 +38,13 @@ def hold(handle: int, taken: str) -> bool:
         return False
     import fcntl
 
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(taken) from None
-    except OSError:
-        return False
-    return True
+    for _ in range(_TRIES):  # the children of a process that has just ended may hold it for a moment
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.1)
+        except OSError:
+            return False
+        else:
+            return True
+    raise UserError(taken)

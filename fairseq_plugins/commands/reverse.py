@@ -15,7 +15,7 @@ from pathlib import Path
 from data_prep.lib.pipeline import workplace
 from one_layer_lt.cli.parser import add_out
 from one_layer_lt.errors import UserError
-from one_layer_lt.text.manifest import Manifest, Settings, checksums
+from one_layer_lt.text.manifest import FILE, Manifest, Settings, checksums
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def swapped(settings: Settings) -> Settings:
 
 def reversed_copy(data: Path, made: Path, settings: Settings) -> None:
     """Copy a data folder for the other direction: fairseq's binary files have the direction in their names only."""
-    shutil.copytree(data, made)
+    shutil.copytree(data, made, ignore=shutil.ignore_patterns(FILE))  # it would name the files of before
     here, there = (f".{way.source}-{way.target}." for way in (settings, swapped(settings)))
     for path in list(made.glob(f"*{here}*")):
         path.rename(path.with_name(path.name.replace(here, there)))

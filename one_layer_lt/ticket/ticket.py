@@ -221,7 +221,7 @@ def load_ticket(path: StrPath) -> Ticket:
 
 def names_of(paths: Iterable[StrPath]) -> list[str]:
     """A short name a ticket: the file's name without its ending. Raises ``ValueError`` where two are the same."""
-    names = [found(path).stem for path in paths]
+    names = [Path(path).stem for path in paths]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"two tickets are called {name}: rename one")

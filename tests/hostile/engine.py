@@ -24,7 +24,7 @@ from typing import Any, Callable, NoReturn, Optional
 from one_layer_lt import load_ticket, terminal
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "tickets"
-CONSTANT = 256 << 20  # bytes for the interpreter, and what libraries load as they are used
+CONSTANT = 512 << 20  # bytes for the interpreter, and what libraries load as they are used
 SECONDS = 10  # of the processor
 _HARD = 2 << 30  # bytes of addresses above those before: what would take more fails
 _WALL = 120  # seconds after which a process that waits for something is ended
