@@ -21,6 +21,7 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq_cli import generate
 from fairseq_cli import train as fairseq_train
 
+from fairseq_plugins import training
 from fairseq_plugins.commands import prune
 from one_layer_lt.cli import main
 from one_layer_lt.errors import UserError
@@ -74,6 +75,8 @@ def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(prune, "fairseq_train", stand_in(states))
         prune_rounds(folder, corpus, rounds=2, scope="tensor")
+    while training._HELD:  # as when the process of a training ends
+        os.close(training._HELD.popitem()[1])
     return folder, states
 
 
