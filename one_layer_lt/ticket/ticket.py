@@ -20,7 +20,7 @@ from typing import Any, Union
 from torch import nn
 
 from ..translation import Decoding, Translator
-from .box import found
+from .box import ENDING, found
 from .companions import companion
 from .encoding import read, write
 from .fill import contents_of, fill_
@@ -220,8 +220,8 @@ def load_ticket(path: StrPath) -> Ticket:
 
 
 def names_of(paths: Iterable[StrPath]) -> list[str]:
-    """A short name a ticket: the file's name without its ending. Raises ``ValueError`` where two are the same."""
-    names = [Path(path).stem for path in paths]
+    """A short name a ticket: the file's name without ``.ticket``. Raises ``ValueError`` where two are the same."""
+    names = [Path(path).name.removesuffix(ENDING) for path in paths]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"two tickets are called {name}: rename one")
