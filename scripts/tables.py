@@ -36,7 +36,7 @@ SHOWN = {
     "docs/rules.md": ({"rules": ()}, ("run", BITS, LOSS, "test BLEU")),
     "docs/vision.md": ({"vision": ()}, ("run", "network", "rule", "keep", "epochs", "test accuracy", "file, kB")),
 }
-"""What other pages show: of some studies the tested runs, all of them where none is named, and of these some columns."""
+"""What other pages show: of some studies these tested runs, or all where none is named, and of them some columns."""
 ENOUGH = 0.9
 """Of the dense model's BLEU, for the smallest files."""
 CURVES = 16
