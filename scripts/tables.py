@@ -28,7 +28,7 @@ COLUMNS = (
     *("tokenised BLEU", "tokenised brevity penalty", "chrF", "exact matches", "test accuracy", "file, kB", "minutes"),
 )
 """Of a study's page."""
-SHOWN = {
+SHOWN: dict[str, tuple[dict[str, tuple[str, ...]], tuple[str, ...]]] = {
     "README.md": (
         {"multi30k": ("dense", "dense, width 128", "masked, distilled"), "twin": ("signs 256", "signs 128")},
         ("run", "seeds", "test BLEU", "95% interval", "test brevity penalty", SHARE, "file, kB"),
