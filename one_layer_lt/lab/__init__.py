@@ -1,1 +1,1 @@
-"""A laboratory: what masks are, and what of them matters. Functions on tickets; the commands that call them are in cli/."""
+"""A laboratory: what of a ticket's masks matters. Functions on tickets, for the commands in cli/ alone."""

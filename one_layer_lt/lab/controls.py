@@ -85,7 +85,7 @@ CONTROLS: dict[str, Callable[[Ticket, int], Ticket]] = {
     "other random weights": reseeded,
     "another layer's": exchanged,
 }
-"""By what a table calls them. Each takes a ticket, and a seed above 0; the ticket is left as it is, its card left out."""
+"""By what a table calls them. Each takes a ticket, which stays as it is, and a seed above 0. The card is left out."""
 
 
 def values_of(mask: Mask) -> Values:
@@ -150,7 +150,7 @@ def _reseeded(spec: WeightSpec, seed: int, ticket: Ticket) -> WeightSpec:
 
 
 def _with_values(ticket: Ticket, values: Mapping[str, Values]) -> Ticket:
-    """The ticket with other values of the searched weights of some masks, by their names, and what follows from them."""
+    """The ticket with other values of the searched weights of some masks, by their names."""
     pool = WeightPool()
     masks = []
     for mask in ticket.masks:
