@@ -81,7 +81,7 @@ def test_a_table_and_its_json(run: Run, file: Path, data: Path, tmp_path: Path) 
         result["loss"] for row in written["rows"][1:] for result in row["results"]
     )
     # The command that is written down gives the same figures again.
-    _, _, measure = (None, *translations(data, "test", 5, Decoding(beam=1)))
+    _, measure = translations(data, lines=5, decoding=Decoding(beam=1))
     again = measure(shuffled(load_ticket(file), 5))
     assert written["rows"][1]["results"][1] == {"seed": 5, **again}
     assert "--seed 4 --seeds 2 --lines 5" in written["command"]
@@ -123,14 +123,12 @@ def test_a_checkpoint(run: Run, checkpoint: Path, data: Path, file: Path, tmp_pa
     assert found[0] == found[1]
 
 
-def test_without_ctranslate2_there_is_no_loss(
-    run: Run, file: Path, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_ctranslate2_there_is_no_loss(ticket: Ticket, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, measure = translations(data, lines=2, decoding=Decoding(beam=1, max_len_b=5))
+    both = measure(ticket)
     monkeypatch.setattr(engines, "engine", lambda *_: "torch")
-    code, said, _ = run("controls", file, "--data", data, "--seeds", 1, "--lines", 2, "--beam", 1)
-    assert code == 0
-    assert len(rows(said)["the ticket"]) == 3  # seeds, BLEU, brevity penalty
-    assert "loss" not in said
+    assert measure(ticket) == {name: value for name, value in both.items() if name != "loss"}
+    assert cells([measure(ticket)])["loss, nats"] == ""
 
 
 def test_what_cannot_be(run: Run, file: Path, data: Path, ticket: Ticket, tmp_path: Path) -> None:
