@@ -12,8 +12,9 @@ A control is the ticket with one thing of its masks destroyed:
     another layer's       each layer has the mask of another one that uses the same random weight
 
 A control that a ticket has not is named with the reason. Figures are means over the seeds of a control, with ± their
-standard deviation. Translators are scored as `one-layer-lt score` does. Their loss, per subword of the references,
-takes CTranslate2. Networks for images are measured on the test set.
+standard deviation. Translators are scored as by `one-layer-lt score`, but a translation has at most twice as many
+subwords as its source, and ten more. Their loss is per subword of the references, and takes CTranslate2. Networks for
+images are measured on the test set.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Callable
 
-from ..errors import UserError
+from ..errors import UserError, flagged
 from ..files import sha256, write_json
 from ..lab.controls import CONTROLS
 from ..lab.scoring import Result, cells, translations
@@ -36,8 +37,10 @@ from ..ticket.encoding import to_bytes
 from ..translation import Decoding
 from .convert import opened
 from .info import shown
-from .parser import add_beam, add_data, add_out, count
+from .parser import add_data, add_out, add_search, count
+from .translate import FLAGS
 
+LENGTH = 2.0, 10  # a translation has at most twice as many subwords as its source, and ten more
 Measure = Callable[..., Result]
 
 
@@ -47,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, metavar="PATH", help="where the images are: a folder, or an archive")
     parser.add_argument("--split", choices=("test", "valid"), default="test", help="what to translate (test)")
     parser.add_argument("--lines", type=count, metavar="N", help="translate the first N lines (all)")
-    add_beam(parser)
+    add_search(parser)
     parser.add_argument("--seed", type=count, default=1, metavar="N", help="first seed of the controls (1)")
     parser.add_argument("--seeds", type=count, default=3, metavar="N", help="seeds of each control (3)")
     add_out(parser, "a JSON of all figures", "FILE.json", required=False)
@@ -60,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
     if ticket.architecture.get("kind") == "vision":
         units, measure = _images(ticket, args)
     else:
-        units, measure = translations(args.data, args.split, args.lines, Decoding(args.beam))
+        units, measure = translations(args.data, args.split, args.lines, _decoding(args))
     refused: dict[str, str] = {}
     with progress("measuring", units * (1 + len(CONTROLS) * len(seeds)), "examples") as bar:
         rows: list[dict[str, Any]] = [{"name": "the ticket", "results": [measure(ticket, bar.update)]}]
@@ -119,9 +122,17 @@ def _images(ticket: Ticket, args: argparse.Namespace) -> tuple[int, Measure]:
     return len(data.test), measure
 
 
+def _decoding(args: argparse.Namespace) -> Decoding:
+    try:  # what has no end, as the translations of most controls, would take most of the time
+        return Decoding(args.beam, args.lenpen, *LENGTH, args.max_tokens)
+    except ValueError as error:
+        raise UserError(flagged(error, FLAGS)) from None
+
+
 def _command(args: argparse.Namespace) -> str:
     words: list[Any] = ["one-layer-lt", "controls", relative(found(args.ticket))]
     words += ["--data", args.data if args.root else relative(args.data), "--split", args.split, "--beam", args.beam]
+    words += ["--lenpen", f"{args.lenpen:g}", "--max-tokens", args.max_tokens]
     words += ["--seed", args.seed, "--seeds", args.seeds]
     words += ["--lines", args.lines] if args.lines else []
     words += ["--root", relative(args.root)] if args.root else []

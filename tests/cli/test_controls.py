@@ -81,10 +81,10 @@ def test_a_table_and_its_json(run: Run, file: Path, data: Path, tmp_path: Path) 
         result["loss"] for row in written["rows"][1:] for result in row["results"]
     )
     # The command that is written down gives the same figures again.
-    _, measure = translations(data, lines=5, decoding=Decoding(beam=1))
+    _, measure = translations(data, lines=5, decoding=Decoding(1, 1.0, 2.0, 10))
     again = measure(shuffled(load_ticket(file), 5))
     assert written["rows"][1]["results"][1] == {"seed": 5, **again}
-    assert "--seed 4 --seeds 2 --lines 5" in written["command"]
+    assert "--beam 1 --lenpen 1 --max-tokens 8000 --seed 4 --seeds 2 --lines 5" in written["command"]
 
 
 def test_the_loss_is_fairseqs(ticket: Ticket, data: Path) -> None:
@@ -132,6 +132,9 @@ def test_without_ctranslate2_there_is_no_loss(ticket: Ticket, data: Path, monkey
 
 
 def test_what_cannot_be(run: Run, file: Path, data: Path, ticket: Ticket, tmp_path: Path) -> None:
+    code, _, complaint = run("controls", file, "--data", data, "--lenpen", 11)
+    assert code == 2
+    assert "--lenpen must be a number from -10.0 to 10.0, not 11.0" in complaint
     code, _, complaint = run("controls", file, "--data", tmp_path)
     assert code == 2
     assert "not a prepared data folder" in complaint
