@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
@@ -19,12 +20,19 @@ FIGURES = ("overlap", "overlap by chance", "same sign", "same sign by chance")
 """Of two masks. The first two: Jaccard's index, and what masks that keep as many would have if they were independent.
 The others: of the weights that both keep, the share with the same sign in both, and the same by chance."""
 Figures = dict[str, Any]
+MOST = 1000  # masks to compare in pairs
 
 _ATTENTION = re.compile(r"(encoder|decoder)\.layers\.\d+\.(?:self|encoder)_attn\.(q|k|v|out)_proj")
 
 
 def pairs(ticket: Ticket) -> list[Figures]:
-    """``FIGURES`` of every two masks over one random weight: its name is ``weight``, and theirs ``masks``."""
+    """``FIGURES`` of every two masks over one random weight: its name is ``weight``, and theirs ``masks``.
+
+    Raises ``UserError`` where more than ``MOST`` are over one.
+    """
+    for weight, users in Counter(mask.weight for mask in ticket.masks).items():
+        if users > MOST:
+            raise UserError(f"{users:,} masks are over {weight.name}, too many to compare in pairs: at most {MOST:,}")
     named = {mask.name: mask for mask in ticket.masks}
     found = []
     for shared in overlaps(ticket):
@@ -61,8 +69,9 @@ def kept(ticket: Ticket) -> list[Figures]:
     for mask in ticket.masks:
         heads, sets = [], chosen(mask).reshape(mask.weight.shape[0], -1)
         if matched := _ATTENTION.fullmatch(mask.name):
-            number = ticket.architecture.get(f"{matched[1]}_attention_heads", 1)
-            heads = [float(part.mean()) for part in np.array_split(sets, number, axis=int(matched[2] == "out"))]
+            number, axis = ticket.architecture.get(f"{matched[1]}_attention_heads"), int(matched[2] == "out")
+            if type(number) is int and 0 < number <= sets.shape[axis]:  # a stranger's may be anything
+                heads = [float(part.mean()) for part in np.array_split(sets, number, axis)]
         found.append({"mask": mask.name, "kept": float(sets.mean()), "heads": heads})
     return found
 

@@ -39,6 +39,13 @@ def test_of_pairs() -> None:
     assert overlap.cells(summary)["same sign"] == ""
 
 
+def test_more_masks_than_can_be_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overlap, "MOST", 2)
+    assert len(overlap.pairs(ticket_of(FIRST, SECOND))) == 1
+    with pytest.raises(UserError, match=r"3 masks are over .*at most 2"):
+        overlap.pairs(ticket_of(FIRST, SECOND, THIRD))
+
+
 def test_of_three_values() -> None:
     pairs = overlap.pairs(ticket_of(FIRST, SECOND, THIRD, keep=0.5, rule="signed"))
     # Each has a plus and a minus. The first two keep weight 1, minus in both; the last two keep weight 2, plus in both.
@@ -84,5 +91,7 @@ def test_what_heads_keep() -> None:
     query, out = overlap.kept(Ticket.of(model, {"encoder_attention_heads": 2}))
     assert (query["mask"], query["kept"], query["heads"]) == ("encoder.layers.0.self_attn.q_proj", 0.25, [0.5, 0.0])
     assert (out["kept"], out["heads"]) == (0.25, [0.0, 0.5])
+    for odd in (None, 0, -1, "2", 5, 10**12, True, [2]):
+        assert all(one["heads"] == [] for one in overlap.kept(Ticket.of(model, {"encoder_attention_heads": odd})))
     (plain,) = overlap.kept(ticket_of(FIRST, keep=0.5))
     assert plain["heads"] == []
