@@ -28,7 +28,6 @@ from tests.support.signing import Edit, metadata_of, resign, signed
 NET, BPE, PIECES = "edge_popup", "translation-moses-bpe", "translation-sentencepiece"
 COMMANDS: dict[str, list[str]] = {
     "info": ["info", "FILE"],
-    "overlap": ["info", "FILE", "--overlap", "--overlap-with", "FILE"],
     "verify": ["verify", "FILE"],
     "translate": ["translate", "FILE", "--beam", "1", "--max-len-b", "5"],
     "convert": ["convert", "FILE", "--to", "fairseq", "-o", "folded"],
