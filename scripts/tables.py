@@ -1,4 +1,4 @@
-"""Write the pages and the plots of all studies, and the table of the README, from the results of their runs.
+"""Write the pages and the plots of all studies, and the tables of other pages, from the results of their runs.
 
 python -m scripts.tables
 """
@@ -15,7 +15,7 @@ from typing import Optional
 from one_layer_lt import markdown, terminal
 from one_layer_lt.cli.parser import Parser
 from one_layer_lt.files import write_whole
-from scripts import plots
+from scripts import plots, science
 from scripts.captions import BITS, LOSS, SHARE, caption
 from scripts.results import RESULTS, ROOT
 from scripts.rows import Row, best_dense, cells, effects, rows_of
@@ -173,6 +173,7 @@ def main() -> None:
                 more = ["![BLEU against bytes](sizes-bytes.png)", "", *by_size(points, best)]
         draw(study, rows, RESULTS, more)
     seen = {path.stem: json.loads(path.read_text())["seen"] for path in sorted((RESULTS / "flips").glob("*.json"))}
+    science.tables(ROOT / "docs/science.md", RESULTS / "science")
     if seen:
         plots.flips(RESULTS / "flips.png", seen)
 
