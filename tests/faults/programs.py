@@ -5,19 +5,18 @@ The programs that they start are forked in the same way, with the descriptors an
 
 from __future__ import annotations
 
-import logging
 import os
-import runpy
 import signal
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Callable, NoReturn, Optional
+from typing import Any, Callable, Optional
+
+from tests.support.forked import finish, python
 
 POLL = 0.001  # seconds
 HEAVY = (
@@ -57,7 +56,7 @@ class Forked(subprocess.Popen):
         os.chdir(cwd or ".")
         if preexec_fn:
             preexec_fn()
-        _finish(lambda: _python(args[1:]))
+        finish(lambda: python(args[1:]))
 
 
 def start(words: Sequence[str], folder: Path, before: Optional[Callable[[], None]] = None) -> int:
@@ -76,9 +75,9 @@ def start(words: Sequence[str], folder: Path, before: Optional[Callable[[], None
     def work() -> None:
         if before:
             before()
-        _python(["-m", *words])
+        python(["-m", *words])
 
-    return _finish(work)
+    return finish(work)
 
 
 def cost(pid: int, limit: float = float("inf")) -> tuple[float, set[int]]:
@@ -119,47 +118,6 @@ def _close_all(but: Sequence[int] = ()) -> None:
     for handle in set(range(3, 1024)) - set(but):
         with suppress(OSError):
             os.close(handle)
-
-
-def _finish(work: Callable[[], None]) -> NoReturn:
-    """Do the work of a forked process, and end it as Python would."""
-    code: Any = 0
-    sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))  # noqa: SIM115
-    logging.root.handlers.clear()  # pytest's have files that are closed here
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO)
-    for asking in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(asking, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        work()
-    except SystemExit as leaving:
-        code = leaving.code or 0
-        if not isinstance(code, int):
-            print(code, file=sys.stderr)
-            code = 1
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    with suppress(OSError):
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(code)
-
-
-def _python(arguments: Sequence[str]) -> None:
-    """As the command line ``python ARGUMENTS``."""
-    arguments = list(arguments)
-    while arguments[0] == "-W":
-        del arguments[:2]
-    how, what, *rest = arguments
-    if what == "fairseq_cli.generate":
-        rest += ["--num-workers", "0"]  # its worker, forked in a thread of a forked process, would wait for ever
-    sys.argv = [what, *rest]
-    if how == "-m":
-        runpy.run_module(what, run_name="__main__", alter_sys=True)
-    else:
-        sys.argv[0] = "-c"
-        exec(what, {"__name__": "__main__"})
 
 
 def _family(pid: int) -> Iterator[int]:
