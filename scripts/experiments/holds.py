@@ -1,0 +1,188 @@
+"""Can a random network hold a given one? A trained network and an attention block, imitated by masks at several sizes.
+
+Errors are measured against n, the number of mask bits for each given weight: candidates of ``lab.approximation``, or,
+where masks are searched for, how many times as wide the random network is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from one_layer_lt import MaskConfig, markdown
+from one_layer_lt.lab.approximation import (
+    METHODS,
+    Floats,
+    Imitation,
+    imitate,
+    interval,
+    masked_like,
+    relative_error,
+    search_,
+    slope,
+    widened,
+)
+from one_layer_lt.vision.data import Split, load
+from scripts import plots
+
+SEEDS = (1, 2, 3, 4, 5)
+SIZES = {"single": tuple(2**k for k in range(11)), "subset": (1, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20)}
+TIMES = (1, 2, 4, 8, 16, 32)
+HIDDEN, TRAINED, SEARCHED, RATE = 20, 300, 300, 0.02
+NUMBERS = 1000
+WIDTH, HEADS, TOKENS, SEQUENCES = 16, 2, 8, 64
+FITTED = 4
+"""The smallest n that slopes are fitted to."""
+SHOWN = (1, 2, 4, 8, 16, 32, 256, 1024)
+NAMES = {"single": "best single candidate", "subset": "best subset"}
+PARTS = {"numbers": "random numbers", "network": "trained network", "attention": "attention block"}
+ERRORS = {"median": "median weight error", "largest": "largest weight error", "output": "relative output error"}
+BOUNDS = {"single": "-1: error ~ 1/n", "subset": f"{-math.log(2):.2f}: error ~ 2^-n"}
+
+Measured = dict[str, float]
+
+
+def run() -> dict[str, Any]:
+    """All curves: of each the sizes n, and of each error a list of the seeds' for every n."""
+    torch.manual_seed(1)
+    data = load("digits")
+    (train, labels), (test, truth) = _pixels(data.train), _pixels(data.test)
+    given = _train(train, labels)
+    weights = [module.weight.detach().double().numpy() for module in given if isinstance(module, nn.Linear)]
+    images, logits = test.double().numpy(), given(test).detach()
+
+    def judged(outputs: Floats) -> Measured:
+        right = outputs.argmax(1) == truth.numpy()
+        wanted = _forward(weights, images)
+        return {"output": relative_error(outputs, wanted), "accuracy": float(right.mean())}
+
+    def network(method: str, n: int, seed: int) -> Measured:
+        generator = np.random.default_rng(seed)
+        found = [imitate(weight, n, method, generator) for weight in weights]
+        return {**_worst(found, weights), **judged(_forward([each.weight for each in found], images))}
+
+    def searched(rule: str, projected: bool, times: int, seed: int, steps: int = SEARCHED) -> Measured:
+        masked = masked_like(widened(given, times), MaskConfig(seed=seed, rule=rule, share="none"), projected)
+        search_(masked, train, given(train).detach(), steps, RATE)
+        return judged(masked(test).detach().double().numpy())
+
+    parts = {"numbers": _numbers, "network": network, "attention": _attention}
+    curves = [
+        {"part": part, "way": NAMES[method], **_curve(lambda n, seed: measure(method, n, seed), SIZES[method])}  # noqa: B023
+        for part, measure in parts.items()
+        for method in METHODS
+    ]
+    for rule in ("edge_popup", "sign"):
+        for start, projected in (("random masks", False), ("projected masks", True)):
+            found = _curve(lambda times, seed: searched(rule, projected, times, seed), TIMES)  # noqa: B023
+            curves.append({"part": "network", "way": f"search by {rule} from {start}", **found})
+    accuracy = float((logits.argmax(1) == truth).float().mean())
+    return {"seeds": SEEDS, "given": {"accuracy": accuracy}, "curves": curves, "slopes": list(_slopes(curves))}
+
+
+def _pixels(split: Split) -> tuple[torch.Tensor, torch.Tensor]:
+    """All images as floats from 0 to 1, (n, pixels), and labels."""
+    ((images, labels),) = split.batches(len(split))
+    return images.flatten(1) / 255, labels
+
+
+def _train(images: torch.Tensor, labels: torch.Tensor) -> nn.Sequential:
+    """The given network: without biases, by Adam on all images."""
+    sides = nn.Linear(images.shape[1], HIDDEN, bias=False), nn.Linear(HIDDEN, 10, bias=False)
+    model = nn.Sequential(sides[0], nn.ReLU(), sides[1])
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(TRAINED):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+    return model
+
+
+def _forward(weights: Sequence[Floats], images: Floats) -> Floats:
+    return np.maximum(images @ weights[0].T, 0) @ weights[1].T
+
+
+def _worst(found: Sequence[Imitation], weights: Sequence[Floats]) -> Measured:
+    """Errors of weights, as shares of the largest weight of their layer."""
+    errors = np.concatenate([abs(a.weight - b).ravel() / abs(b).max() for a, b in zip(found, weights)])
+    return {"median": float(np.median(errors)), "largest": float(errors.max())}
+
+
+def _numbers(method: str, n: int, seed: int) -> Measured:
+    generator = np.random.default_rng(seed)
+    weights = generator.uniform(-1, 1, (NUMBERS, 1))
+    return _worst([imitate(weights, n, method, generator)], [weights])
+
+
+def _attention(method: str, n: int, seed: int) -> Measured:
+    """A random block of several heads: of each, the products of queries and keys and of values and outputs."""
+    generator = np.random.default_rng(seed)
+    inner = WIDTH // HEADS
+    pairs = generator.normal(0, WIDTH**-0.5, (2, 2, HEADS, WIDTH, inner))
+    asked, given = (list(pair[0] @ pair[1].transpose(0, 2, 1)) for pair in pairs)
+    x = generator.normal(size=(SEQUENCES, TOKENS, WIDTH))
+
+    def block(asked: Sequence[Floats], given: Sequence[Floats]) -> Floats:
+        scores = [x @ product @ x.transpose(0, 2, 1) / math.sqrt(inner) for product in asked]
+        powers = [np.exp(each - each.max(2, keepdims=True)) for each in scores]
+        mixed = [power / power.sum(2, keepdims=True) @ x @ product for power, product in zip(powers, given)]
+        return np.sum(mixed, axis=0)
+
+    found = [imitate(product, n, method, generator) for product in asked + given]
+    weights = [each.weight for each in found]
+    output = relative_error(block(weights[:HEADS], weights[HEADS:]), block(asked, given))
+    return {**_worst(found, asked + given), "output": output}
+
+
+def _curve(measure: Callable[[int, int], Measured], sizes: Sequence[int]) -> dict[str, Any]:
+    measured = [[measure(n, seed) for seed in SEEDS] for n in sizes]
+    return {"n": sizes, **{name: [[each[name] for each in seeds] for seeds in measured] for name in measured[0][0]}}
+
+
+def _slopes(curves: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Of the logarithm of errors: over n where subsets are taken, over the logarithm of n where single candidates."""
+    for curve in curves:
+        for method in METHODS:
+            for error in ERRORS:
+                if curve["way"] == NAMES[method] and error in curve:
+                    fitted = [at for at, n in enumerate(curve["n"]) if n >= FITTED]
+                    over = [math.log(curve["n"][at]) if method == "single" else curve["n"][at] for at in fitted]
+                    each = [
+                        slope(over, [math.log(curve[error][at][seed]) for at in fitted]) for seed in range(len(SEEDS))
+                    ]
+                    mean, low, high = interval(each)
+                    yield {"part": curve["part"], "method": method, "error": error, "slope": mean, "ci95": [low, high]}
+
+
+def tables(result: dict[str, Any]) -> dict[str, str]:
+    """The tables of the page, by what they show."""
+    slopes = [
+        (PARTS[e["part"]], NAMES[e["method"]], ERRORS[e["error"]], f"{e['slope']:.2f}")
+        + (f"{e['ci95'][0]:.2f} to {e['ci95'][1]:.2f}", BOUNDS[e["method"]])
+        for e in result["slopes"]
+    ]
+    curves = [curve for curve in result["curves"] if curve["part"] == "network"]
+    rows = []
+    for curve in curves:
+        at = {n: (np.mean(curve["output"][i]), np.mean(curve["accuracy"][i])) for i, n in enumerate(curve["n"])}
+        rows.append([curve["way"], *(f"{at[n][0]:.2g}, {at[n][1]:.1%}" if n in at else "" for n in SHOWN)])
+    columns = ["what is imitated", "way", "error", "slope", "95% interval", "slope by the bound"]
+    return {
+        "network": "\n".join(markdown.table(["way", *(f"n = {n:,}" for n in SHOWN)], *rows)),
+        "slopes": "\n".join(markdown.table(columns, *slopes)),
+    }
+
+
+def draw(result: dict[str, Any], path: Path) -> None:
+    """Weight errors, and relative output errors, against n."""
+    panels = []
+    for part, error in (("numbers", "median"), ("network", "output"), ("attention", "output")):
+        lines = {c["way"]: (c["n"], c[error]) for c in result["curves"] if c["part"] == part}
+        panels.append(plots.Panel(PARTS[part], "n: mask bits for each weight", ERRORS[error], lines, "log", "log"))
+    plots.spreads(path, panels)
