@@ -155,7 +155,7 @@ def widened(model: nn.Sequential, times: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def masked_like(model: nn.Sequential, config: MaskConfig, projected: bool) -> nn.Sequential:
+def masked_like(model: nn.Sequential, config: MaskConfig, projected: bool) -> nn.Module:
     """A random network of the shapes of a given one, under masks, for ``search_`` to train.
 
     Its random weights are scaled so that masks which imitate the given weights (``project_``) have their size, too;

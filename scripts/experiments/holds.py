@@ -32,14 +32,14 @@ from one_layer_lt.vision.data import Split, load
 from scripts import plots
 
 SEEDS = (1, 2, 3, 4, 5)
-SIZES = {"single": tuple(2**k for k in range(11)), "subset": (1, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20)}
-TIMES = (1, 2, 4, 8, 16, 32)
-HIDDEN, TRAINED, SEARCHED, RATE = 20, 300, 300, 0.02
+SIZES = {"single": tuple(2**k for k in range(11)), "subset": (1, *range(2, 25, 2))}
+TIMES = (1, 2, 4, 8, 16)
+HIDDEN, TRAINED, SEARCHED, RATE = 20, 300, 300, 5e-3
 NUMBERS = 1000
 WIDTH, HEADS, TOKENS, SEQUENCES = 16, 2, 8, 64
 FITTED = 4
 """The smallest n that slopes are fitted to."""
-SHOWN = (1, 2, 4, 8, 16, 32, 256, 1024)
+SHOWN = (1, 2, 4, 8, 16, 64, 256, 1024)
 NAMES = {"single": "best single candidate", "subset": "best subset"}
 PARTS = {"numbers": "random numbers", "network": "trained network", "attention": "attention block"}
 ERRORS = {"median": "median weight error", "largest": "largest weight error", "output": "relative output error"}

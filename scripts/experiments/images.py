@@ -162,7 +162,7 @@ def tables(result: dict[str, Any]) -> dict[str, str]:
     rows = []
     for keep in KEEPS:
         at = {name: dict(zip(keeps, values)).get(keep) for name, (keeps, values) in accuracies.items()}
-        rows.append([f"{keep:.1%}", *(f"{statistics.fmean(v):.2f}%" if v else "" for v in at.values())])
+        rows.append([f"{100 * keep:.3g}%", *(f"{statistics.fmean(v):.2f}%" if v else "" for v in at.values())])
     local = []
     for kind, chance, name in _local(result):
         for measure, what in enumerate(("neighbours", "distance")):
@@ -171,7 +171,9 @@ def tables(result: dict[str, Any]) -> dict[str, str]:
             local.append([name, what, *cells])
     return {
         "accuracy": "\n".join(markdown.table(["kept", *accuracies], *rows)),
-        "locality": "\n".join(markdown.table(["mask", "ratio of", *(f"{keep:.1%} kept" for keep in SEARCHED)], *local)),
+        "locality": "\n".join(
+            markdown.table(["mask", "ratio of", *(f"{100 * keep:.3g}% kept" for keep in SEARCHED)], *local)
+        ),
     }
 
 
