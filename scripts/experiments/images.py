@@ -50,7 +50,7 @@ def run(root: Path, before: dict[str, Any]) -> Iterator[dict[str, Any]]:
             pruned = list(_pruning(train, test, seed, data.train.shape))
             masks = [_searching(train, test, seed, data.train.shape, keep) for keep in SEARCHED]
             seeds[str(seed)] = {"pruned": pruned, "masks": masks}
-        yield {**settings, "seeds": seeds}
+        yield {**settings, "seeds": dict(seeds)}
 
 
 def _tensors(split: Split) -> tuple[Tensor, Tensor]:
@@ -162,7 +162,7 @@ def tables(result: dict[str, Any]) -> dict[str, str]:
     rows = []
     for keep in KEEPS:
         at = {name: dict(zip(keeps, values)).get(keep) for name, (keeps, values) in accuracies.items()}
-        rows.append([f"{100 * keep:.3g}%", *(f"{statistics.fmean(v):.2f}%" if v else "" for v in at.values())])
+        rows.append([_share(keep), *(f"{statistics.fmean(v):.2f}%" if v else "" for v in at.values())])
     local = []
     for kind, chance, name in _local(result):
         for measure, what in enumerate(("neighbours", "distance")):
@@ -170,11 +170,13 @@ def tables(result: dict[str, Any]) -> dict[str, str]:
             cells = [f"{statistics.fmean(found[keep]):.2f}" if keep in found else "" for keep in SEARCHED]
             local.append([name, what, *cells])
     return {
-        "accuracy": "\n".join(markdown.table(["kept", *accuracies], *rows)),
-        "locality": "\n".join(
-            markdown.table(["mask", "ratio of", *(f"{100 * keep:.3g}% kept" for keep in SEARCHED)], *local)
-        ),
+        "accuracy": "\n".join(markdown.table(["weights", *accuracies], *rows)),
+        "locality": "\n".join(markdown.table(["mask", "ratio of", *(_share(keep) for keep in SEARCHED)], *local)),
     }
+
+
+def _share(keep: float) -> str:
+    return f"{100 * keep:.3g}% kept"
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
