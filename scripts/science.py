@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, metavar="FOLDER", help="of images: the folder of MNIST's four files")
     parser.add_argument("--redraw", action="store_true", help="only write the plot and the tables again")
     args = parser.parse_args()
-    logging.disable(logging.DEBUG)
+    logging.disable(logging.INFO)
     path, command = FOLDER / f"{args.name}.json", f"{COMMAND} {args.name}" + (" --root FOLDER" if args.root else "")
     if args.redraw and not path.is_file():
         raise UserError(f"there is no {path}: leave --redraw out to measure")

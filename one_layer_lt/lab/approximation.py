@@ -33,7 +33,7 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 MOST = 40
-"""Candidates that ``best_subset`` takes; half as many bits of memory a target."""
+"""Candidates that ``best_subset`` takes: each half of them has 2**20 sums then."""
 _ROOM = 2.0
 _STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 
@@ -56,7 +56,7 @@ def best_subset(values: Floats, targets: Floats) -> Bools:
         raise ValueError(f"{n} candidates for a weight: the exact search takes at most {MOST}")
     chosen = [_nearest(_sums(row[: n // 2]), _sums(row[n // 2 :]), target) for row, target in zip(values, targets)]
     left, right = np.array(chosen, dtype=np.int64).reshape(-1, 2).T
-    return _bits(left | right << n // 2, n)
+    return ((left | right << n // 2)[:, None] >> np.arange(n) & 1).astype(np.bool_)
 
 
 def _sums(values: Floats) -> Floats:
@@ -76,10 +76,6 @@ def _nearest(left: Floats, right: Floats, target: float) -> tuple[int, int]:
     at = np.where(np.abs(ordered[below] - wanted) < np.abs(ordered[above] - wanted), below, above)
     best = int(np.abs(ordered[at] - wanted).argmin())
     return best, int(order[at[best]])
-
-
-def _bits(numbers: npt.NDArray[np.int64], n: int) -> Bools:
-    return (numbers[:, None] >> np.arange(n) & 1).astype(np.bool_)
 
 
 METHODS: dict[str, Callable[[Floats, Floats], Bools]] = {"single": best_single, "subset": best_subset}
@@ -124,12 +120,6 @@ def imitate(weight: Floats, n: int, method: str, generator: np.random.Generator)
 def relative_error(found: Floats, wanted: Floats) -> float:
     """The Euclidean norm of the difference over that of what is wanted."""
     return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
-
-
-def slope(x: Sequence[float], y: Sequence[float]) -> float:
-    """Of the straight line of least squares."""
-    across = statistics.fmean(x)
-    return sum((a - across) * b for a, b in zip(x, y)) / sum((a - across) ** 2 for a in x)
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, Callable
 
@@ -16,20 +18,11 @@ import torch
 from torch import nn
 
 from one_layer_lt import MaskConfig, markdown
-from one_layer_lt.lab.approximation import (
-    METHODS,
-    Floats,
-    Imitation,
-    imitate,
-    interval,
-    masked_like,
-    relative_error,
-    search_,
-    slope,
-    widened,
-)
-from one_layer_lt.vision.data import Split, load
+from one_layer_lt.lab import approximation as lab
+from one_layer_lt.lab.approximation import METHODS, Floats, Imitation, imitate
+from one_layer_lt.vision.data import load
 from scripts import plots
+from scripts.experiments.images import tensors
 
 SEEDS = (1, 2, 3, 4, 5)
 SIZES = {"single": tuple(2**k for k in range(11)), "subset": (1, *range(2, 25, 2))}
@@ -52,7 +45,7 @@ def run() -> dict[str, Any]:
     """All curves: of each the sizes n, and of each error a list of the seeds' for every n."""
     torch.manual_seed(1)
     data = load("digits")
-    (train, labels), (test, truth) = _pixels(data.train), _pixels(data.test)
+    (train, labels), (test, truth) = tensors(data.train), tensors(data.test)
     given = _train(train, labels)
     weights = [module.weight.detach().double().numpy() for module in given if isinstance(module, nn.Linear)]
     images, logits = test.double().numpy(), given(test).detach()
@@ -60,42 +53,34 @@ def run() -> dict[str, Any]:
     def judged(outputs: Floats) -> Measured:
         right = outputs.argmax(1) == truth.numpy()
         wanted = _forward(weights, images)
-        return {"output": relative_error(outputs, wanted), "accuracy": float(right.mean())}
+        return {"output": lab.relative_error(outputs, wanted), "accuracy": float(right.mean())}
 
     def network(method: str, n: int, seed: int) -> Measured:
         generator = np.random.default_rng(seed)
         found = [imitate(weight, n, method, generator) for weight in weights]
         return {**_worst(found, weights), **judged(_forward([each.weight for each in found], images))}
 
-    def searched(rule: str, projected: bool, times: int, seed: int, steps: int = SEARCHED) -> Measured:
-        masked = masked_like(widened(given, times), MaskConfig(seed=seed, rule=rule, share="none"), projected)
-        search_(masked, train, given(train).detach(), steps, RATE)
+    def searched(rule: str, projected: bool, times: int, seed: int) -> Measured:
+        masked = lab.masked_like(lab.widened(given, times), MaskConfig(seed=seed, rule=rule, share="none"), projected)
+        lab.search_(masked, train, given(train).detach(), SEARCHED, RATE)
         return judged(masked(test).detach().double().numpy())
 
     parts = {"numbers": _numbers, "network": network, "attention": _attention}
     curves = [
-        {"part": part, "way": NAMES[method], **_curve(lambda n, seed: measure(method, n, seed), SIZES[method])}  # noqa: B023
+        {"part": part, "way": NAMES[method], **_curve(partial(measure, method), SIZES[method])}
         for part, measure in parts.items()
         for method in METHODS
     ]
-    for rule in ("edge_popup", "sign"):
-        for start, projected in (("random masks", False), ("projected masks", True)):
-            found = _curve(lambda times, seed: searched(rule, projected, times, seed), TIMES)  # noqa: B023
-            curves.append({"part": "network", "way": f"search by {rule} from {start}", **found})
+    for rule, projected in product(("edge_popup", "sign"), (False, True)):
+        way = f"search by {rule} from {'projected' if projected else 'random'} masks"
+        curves.append({"part": "network", "way": way, **_curve(partial(searched, rule, projected), TIMES)})
     accuracy = float((logits.argmax(1) == truth).float().mean())
     return {"seeds": SEEDS, "given": {"accuracy": accuracy}, "curves": curves, "slopes": list(_slopes(curves))}
 
 
-def _pixels(split: Split) -> tuple[torch.Tensor, torch.Tensor]:
-    """All images as floats from 0 to 1, (n, pixels), and labels."""
-    ((images, labels),) = split.batches(len(split))
-    return images.flatten(1) / 255, labels
-
-
 def _train(images: torch.Tensor, labels: torch.Tensor) -> nn.Sequential:
     """The given network: without biases, by Adam on all images."""
-    sides = nn.Linear(images.shape[1], HIDDEN, bias=False), nn.Linear(HIDDEN, 10, bias=False)
-    model = nn.Sequential(sides[0], nn.ReLU(), sides[1])
+    model = nn.Sequential(nn.Linear(images.shape[1], HIDDEN, bias=False), nn.ReLU(), nn.Linear(HIDDEN, 10, bias=False))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     for _ in range(TRAINED):
         optimizer.zero_grad()
@@ -125,18 +110,18 @@ def _attention(method: str, n: int, seed: int) -> Measured:
     generator = np.random.default_rng(seed)
     inner = WIDTH // HEADS
     pairs = generator.normal(0, WIDTH**-0.5, (2, 2, HEADS, WIDTH, inner))
-    asked, given = (list(pair[0] @ pair[1].transpose(0, 2, 1)) for pair in pairs)
+    asked, given = (list(first @ second.transpose(0, 2, 1)) for first, second in pairs)
     x = generator.normal(size=(SEQUENCES, TOKENS, WIDTH))
 
     def block(asked: Sequence[Floats], given: Sequence[Floats]) -> Floats:
-        scores = [x @ product @ x.transpose(0, 2, 1) / math.sqrt(inner) for product in asked]
+        scores = [x @ each @ x.transpose(0, 2, 1) / math.sqrt(inner) for each in asked]
         powers = [np.exp(each - each.max(2, keepdims=True)) for each in scores]
-        mixed = [power / power.sum(2, keepdims=True) @ x @ product for power, product in zip(powers, given)]
+        mixed = [power / power.sum(2, keepdims=True) @ x @ each for power, each in zip(powers, given)]
         return np.sum(mixed, axis=0)
 
-    found = [imitate(product, n, method, generator) for product in asked + given]
+    found = [imitate(each, n, method, generator) for each in asked + given]
     weights = [each.weight for each in found]
-    output = relative_error(block(weights[:HEADS], weights[HEADS:]), block(asked, given))
+    output = lab.relative_error(block(weights[:HEADS], weights[HEADS:]), block(asked, given))
     return {**_worst(found, asked + given), "output": output}
 
 
@@ -147,17 +132,13 @@ def _curve(measure: Callable[[int, int], Measured], sizes: Sequence[int]) -> dic
 
 def _slopes(curves: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Of the logarithm of errors: over n where subsets are taken, over the logarithm of n where single candidates."""
-    for curve in curves:
-        for method in METHODS:
-            for error in ERRORS:
-                if curve["way"] == NAMES[method] and error in curve:
-                    fitted = [at for at, n in enumerate(curve["n"]) if n >= FITTED]
-                    over = [math.log(curve["n"][at]) if method == "single" else curve["n"][at] for at in fitted]
-                    each = [
-                        slope(over, [math.log(curve[error][at][seed]) for at in fitted]) for seed in range(len(SEEDS))
-                    ]
-                    mean, low, high = interval(each)
-                    yield {"part": curve["part"], "method": method, "error": error, "slope": mean, "ci95": [low, high]}
+    for curve, method, error in product(curves, METHODS, ERRORS):
+        if curve["way"] == NAMES[method] and error in curve:
+            fitted = [(n, errors) for n, errors in zip(curve["n"], curve[error]) if n >= FITTED]
+            over = [math.log(n) if method == "single" else n for n, _ in fitted]
+            each = np.polyfit(over, np.log([errors for _, errors in fitted]), 1)[0]
+            mean, low, high = lab.interval(each.tolist())
+            yield {"part": curve["part"], "method": method, "error": error, "slope": mean, "ci95": [low, high]}
 
 
 def tables(result: dict[str, Any]) -> dict[str, str]:

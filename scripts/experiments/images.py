@@ -11,7 +11,7 @@ import copy
 import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, Optional
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from one_layer_lt.lab.locality import CHANCES, mean_distance, neighbours, shuffl
 from one_layer_lt.parametrization import cached_weights
 from one_layer_lt.pruning import pruned_modules, pruned_weight
 from one_layer_lt.vision.data import Split, load
-from one_layer_lt.vision.models import build
+from one_layer_lt.vision.models import Shape, build
 from scripts import plots
 
 SEEDS = (1, 2, 3)
@@ -36,13 +36,15 @@ BRANCHES = {
     "masks": "masks over random weights",
 }
 Curve = list[float]
+Drawn = tuple[Curve, list[Curve]]
+Labelled = tuple[Tensor, Tensor]
 
 
 def run(root: Path, before: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The result after each seed; seeds that ``before`` has are taken from there. root: the folder of MNIST."""
     torch.set_flush_denormal(True)  # Adam's averages of gradients that have gone, which would slow it down
     data = load("mnist", root)
-    train, test = _tensors(data.train), _tensors(data.test)
+    train, test = tensors(data.train), tensors(data.test)
     settings = {"keeps": list(KEEPS), "epochs": EPOCHS, "batch": BATCH, "rate": RATE}
     seeds = dict(before["seeds"]) if settings.items() <= before.items() else {}
     for seed in SEEDS:
@@ -53,14 +55,13 @@ def run(root: Path, before: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {**settings, "seeds": dict(seeds)}
 
 
-def _tensors(split: Split) -> tuple[Tensor, Tensor]:
+def tensors(split: Split) -> Labelled:
+    """All images as floats from 0 to 1, (n, pixels), and their labels, (n,)."""
     ((images, labels),) = split.batches(len(split))
     return images.flatten(1) / 255, labels
 
 
-def _pruning(
-    train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], seed: int, shape: tuple[int, int, int]
-) -> Iterator[dict[str, Any]]:
+def _pruning(train: Labelled, test: Labelled, seed: int, shape: Shape) -> Iterator[dict[str, Any]]:
     """A round each: the test accuracy of every branch after each epoch, and how local the first layer's mask is."""
     torch.manual_seed(seed)
     model = prunable_(build("lenet_300_100", shape=shape, classes=10))
@@ -85,9 +86,7 @@ def _pruning(
         yield {**found, "first": _locality(first, shape[1:], generator)}
 
 
-def _searching(
-    train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], seed: int, shape: tuple[int, int, int], keep: float
-) -> dict[str, Any]:
+def _searching(train: Labelled, test: Labelled, seed: int, shape: Shape, keep: float) -> dict[str, Any]:
     model = build("lenet_300_100", shape=shape, classes=10)
     config = MaskConfig(seed=seed, keep=keep, init="signed_constant", scale_fan=True, share="none")
     accuracies = _train(mask_(model, config), train, test, seed)
@@ -103,7 +102,7 @@ def _set(model: nn.Module, weights: Sequence[Tensor]) -> None:
             parameter.copy_(weight)
 
 
-def _train(model: nn.Module, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], seed: int) -> Curve:
+def _train(model: nn.Module, train: Labelled, test: Labelled, seed: int) -> Curve:
     """Train in place by Adam, the rate down a cosine: the test accuracy after each epoch."""
     optimizer = torch.optim.Adam([each for each in model.parameters() if each.requires_grad], lr=RATE)
     images, labels = train
@@ -128,63 +127,57 @@ def _locality(mask: Tensor, shape: tuple[int, int], generator: torch.Generator) 
     return {"kept": float(mask.float().mean()), **found}
 
 
-def _lines(result: dict[str, Any], kind: str, value: Any) -> tuple[Curve, list[Curve]]:
-    """The kept fractions, and of each the seeds' values: those there are."""
-    seeds = [each[kind] for each in result["seeds"].values()]
-    found = [(rows[0]["keep"], [value(row) for row in rows]) for rows in zip(*seeds)]
-    return [keep for keep, _ in found], [values for _, values in found]
+def _values(result: dict[str, Any], kind: str, value: Callable[[dict[str, Any]], Optional[float]]) -> Drawn:
+    """The kept fractions whose rows have a value, and of each the seeds' values."""
+    rounds = zip(*(seed[kind] for seed in result["seeds"].values()))
+    found = {rows[0]["keep"]: [at for row in rows if (at := value(row)) is not None] for rows in rounds}
+    return [keep for keep, values in found.items() if values], [values for values in found.values() if values]
 
 
-def _accuracies(result: dict[str, Any]) -> dict[str, tuple[Curve, list[Curve]]]:
-    found = {}
-    for branch, name in BRANCHES.items():
+def _accuracies(result: dict[str, Any]) -> dict[str, Drawn]:
+    """In percent, of each branch that a round has."""
+
+    def of(branch: str) -> Drawn:
         kind = "masks" if branch == "masks" else "pruned"
-        keeps, values = _lines(result, kind, lambda row: row[branch][-1] if branch in row else None)  # noqa: B023
-        there = [at for at, each in enumerate(values) if None not in each]
-        found[name] = [keeps[at] for at in there], [[100 * v for v in values[at]] for at in there]
-    return found
+        return _values(result, kind, lambda row: 100 * row[branch][-1] if branch in row else None)
+
+    return {name: of(branch) for branch, name in BRANCHES.items()}
 
 
-def _ratios(result: dict[str, Any], kind: str, chance: str, measure: int) -> tuple[Curve, list[Curve]]:
-    """Locality over that of a kind of chance. measure: 0 neighbours, 1 distance."""
-    return _lines(result, kind, lambda row: row["first"]["mask"][measure] / row["first"][chance][measure])
+def _local(result: dict[str, Any], measure: int) -> dict[str, Drawn]:
+    """Locality over that of each kind of chance. measure: 0 neighbours, 1 distance."""
+
+    def of(kind: str, chance: str) -> Drawn:
+        return _values(result, kind, lambda row: row["first"]["mask"][measure] / row["first"][chance][measure])
+
+    kinds = {"pruned": BRANCHES["rewound"], "masks": BRANCHES["masks"]}
+    return {f"{name}, over {chance} shuffled": of(kind, chance) for kind, name in kinds.items() for chance in CHANCES}
 
 
-def _local(result: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    for kind, name in (("pruned", BRANCHES["rewound"]), ("masks", BRANCHES["masks"])):
-        for chance in CHANCES:
-            yield kind, chance, f"{name}, over {chance} shuffled"
+def _table(first: str, drawn: dict[str, Drawn], keeps: Sequence[float], form: str) -> str:
+    rows = []
+    for name, (at, values) in drawn.items():
+        means = {keep: form.format(statistics.fmean(each)) for keep, each in zip(at, values)}
+        rows.append([name, *(means.get(keep, "") for keep in keeps)])
+    return "\n".join(markdown.table([first, *(f"{100 * keep:.3g}% kept" for keep in keeps)], *rows))
 
 
 def tables(result: dict[str, Any]) -> dict[str, str]:
     """The tables of the page, by what they show."""
-    accuracies = _accuracies(result)
-    rows = []
-    for keep in KEEPS:
-        at = {name: dict(zip(keeps, values)).get(keep) for name, (keeps, values) in accuracies.items()}
-        rows.append([_share(keep), *(f"{statistics.fmean(v):.2f}%" if v else "" for v in at.values())])
-    local = []
-    for kind, chance, name in _local(result):
-        for measure, what in enumerate(("neighbours", "distance")):
-            found = dict(zip(*_ratios(result, kind, chance, measure)))
-            cells = [f"{statistics.fmean(found[keep]):.2f}" if keep in found else "" for keep in SEARCHED]
-            local.append([name, what, *cells])
     return {
-        "accuracy": "\n".join(markdown.table(["weights", *accuracies], *rows)),
-        "locality": "\n".join(markdown.table(["mask", "ratio of", *(_share(keep) for keep in SEARCHED)], *local)),
+        "accuracy": _table("test accuracy", _accuracies(result), KEEPS, "{:.2f}%"),
+        "neighbours": _table("neighbours", _local(result, 0), SEARCHED, "{:.2f}"),
+        "distance": _table("distance", _local(result, 1), SEARCHED, "{:.2f}"),
     }
-
-
-def _share(keep: float) -> str:
-    return f"{100 * keep:.3g}% kept"
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
     """Accuracy against the kept fraction, and locality over that of chance."""
-    local = {name: _ratios(result, kind, chance, 0) for kind, chance, name in _local(result)}
     axis = "fraction of the weights that is kept"
     panels = [
         plots.Panel("accuracy", axis, "test accuracy, %", _accuracies(result), "log"),
-        plots.Panel("locality of the first layer", axis, "kept neighbours, over chance", local, "log", "log"),
+        plots.Panel(
+            "locality of the first layer", axis, "kept neighbours, over chance", _local(result, 0), "log", "log"
+        ),
     ]
     plots.spreads(path, panels)

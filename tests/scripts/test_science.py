@@ -94,7 +94,7 @@ def test_rivals_start_from_the_weights_and_masks_that_they_should(monkeypatch: p
         return [0.5]
 
     monkeypatch.setattr(images, "_train", train)
-    tensors = images._tensors(Data.train)
+    tensors = images.tensors(Data.train)
     rows = list(images._pruning(tensors, tensors, 1, Random.shape))
     assert len(rows) == 3
     dense, other, random, rewound = started[:4]
@@ -135,7 +135,7 @@ def test_slopes_of_curves_that_are_exactly_as_bounds_say() -> None:
 @pytest.mark.usefixtures("small")
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "science.md"
-    places = [f"<!-- table: {science.COMMAND} images, {what} -->" for what in ("accuracy", "locality")]
+    places = [f"<!-- table: {science.COMMAND} images, {what} -->" for what in ("accuracy", "neighbours", "distance")]
     page.write_text("".join(f"{place}\n<!-- end of table -->\n" for place in places))
     monkeypatch.setattr(science, "PAGE", page)
     monkeypatch.setattr(science, "FOLDER", tmp_path / "kept")
@@ -153,7 +153,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert kept["command"] == "python -m scripts.science images --root FOLDER"
     assert (tmp_path / "kept" / "images.png").stat().st_size
     written = page.read_text()
-    assert "| 50% kept | " in written
+    assert "| test accuracy | 100% kept | 50% kept | 25% kept |" in written
     page.write_text(written.replace("50%", "51%"))
     call("images", "--redraw")
     assert page.read_text() == written
