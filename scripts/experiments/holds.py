@@ -36,7 +36,11 @@ SHOWN = (1, 2, 4, 8, 16, 64, 256, 1024)
 NAMES = {"single": "best single candidate", "subset": "best subset"}
 PARTS = {"numbers": "random numbers", "network": "trained network", "attention": "attention block"}
 ERRORS = {"median": "median weight error", "largest": "largest weight error", "output": "relative output error"}
-BOUNDS = {"single": "-1: error ~ 1/n", "subset": f"{-math.log(2):.2f}: error ~ 2^-n"}
+LAWS: dict[str, tuple[str, Callable[[float], float]]] = {
+    "single": ("1/n", lambda n: 1 / n),
+    "subset": ("sqrt(n)/2^n", lambda n: math.sqrt(n) / 2**n),
+}
+"""How errors should fall: 2^n sums lie within about sqrt(n), near enough to evenly."""
 
 Measured = dict[str, float]
 
@@ -134,26 +138,33 @@ def _slopes(curves: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Of the logarithm of errors: over n where subsets are taken, over the logarithm of n where single candidates."""
     for curve, method, error in product(curves, METHODS, ERRORS):
         if curve["way"] == NAMES[method] and error in curve:
-            fitted = [(n, errors) for n, errors in zip(curve["n"], curve[error]) if n >= FITTED]
-            over = [math.log(n) if method == "single" else n for n, _ in fitted]
-            each = np.polyfit(over, np.log([errors for _, errors in fitted]), 1)[0]
-            mean, low, high = lab.interval(each.tolist())
+            mean, low, high = lab.interval(_fit(method, curve["n"], curve[error]))
             yield {"part": curve["part"], "method": method, "error": error, "slope": mean, "ci95": [low, high]}
+
+
+def _fit(method: str, sizes: Sequence[int], errors: Sequence[Sequence[float]]) -> list[float]:
+    """The slope of each seed."""
+    fitted = [(n, np.log(each)) for n, each in zip(sizes, errors) if n >= FITTED]
+    over = [math.log(n) if method == "single" else n for n, _ in fitted]
+    slopes: list[float] = np.polyfit(over, [each for _, each in fitted], 1)[0].tolist()
+    return slopes
 
 
 def tables(result: dict[str, Any]) -> dict[str, str]:
     """The tables of the page, by what they show."""
-    slopes = [
-        (PARTS[e["part"]], NAMES[e["method"]], ERRORS[e["error"]], f"{e['slope']:.2f}")
-        + (f"{e['ci95'][0]:.2f} to {e['ci95'][1]:.2f}", BOUNDS[e["method"]])
-        for e in result["slopes"]
-    ]
+    slopes = []
+    for fit in result["slopes"]:
+        law, error = LAWS[fit["method"]]
+        (expected,) = _fit(fit["method"], SIZES[fit["method"]], [[error(n)] for n in SIZES[fit["method"]]])
+        low, high = (f"{end:.2f}" for end in fit["ci95"])
+        names = PARTS[fit["part"]], NAMES[fit["method"]], ERRORS[fit["error"]]
+        slopes.append([*names, f"{fit['slope']:.2f}", f"{low} to {high}", f"{expected:.2f}, of {law}"])
     curves = [curve for curve in result["curves"] if curve["part"] == "network"]
     rows = []
     for curve in curves:
         at = {n: (np.mean(curve["output"][i]), np.mean(curve["accuracy"][i])) for i, n in enumerate(curve["n"])}
         rows.append([curve["way"], *(f"{at[n][0]:.2g}, {at[n][1]:.1%}" if n in at else "" for n in SHOWN)])
-    columns = ["what is imitated", "way", "error", "slope", "95% interval", "slope by the bound"]
+    columns = ["what is imitated", "way", "error", "slope", "95% interval", "expected slope"]
     return {
         "network": "\n".join(markdown.table(["way", *(f"n = {n:,}" for n in SHOWN)], *rows)),
         "slopes": "\n".join(markdown.table(columns, *slopes)),
