@@ -164,10 +164,11 @@ def _table(first: str, drawn: dict[str, Drawn], keeps: Sequence[float], form: st
 
 def tables(result: dict[str, Any]) -> dict[str, str]:
     """The tables of the page, by what they show."""
+    seeds = f"seeds: {len(result['seeds'])}"
     return {
-        "accuracy": _table("test accuracy", _accuracies(result), KEEPS, "{:.2f}%"),
-        "neighbours": _table("neighbours", _local(result, 0), SEARCHED, "{:.2f}"),
-        "distance": _table("distance", _local(result, 1), SEARCHED, "{:.2f}"),
+        "accuracy": _table(f"test accuracy, {seeds}", _accuracies(result), KEEPS, "{:.2f}%"),
+        "neighbours": _table(f"neighbours, {seeds}", _local(result, 0), SEARCHED, "{:.2f}"),
+        "distance": _table(f"distance, {seeds}", _local(result, 1), SEARCHED, "{:.2f}"),
     }
 
 

@@ -153,7 +153,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert kept["command"] == "python -m scripts.science images --root FOLDER"
     assert (tmp_path / "kept" / "images.png").stat().st_size
     written = page.read_text()
-    assert "| test accuracy | 100% kept | 50% kept | 25% kept |" in written
+    assert "| test accuracy, seeds: 2 | 100% kept | 50% kept | 25% kept |" in written
     page.write_text(written.replace("50%", "51%"))
     call("images", "--redraw")
     assert page.read_text() == written
