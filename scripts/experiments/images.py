@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import statistics
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -42,7 +43,6 @@ Labelled = tuple[Tensor, Tensor]
 
 def run(root: Path, before: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The result after each seed; seeds that ``before`` has are taken from there. root: the folder of MNIST."""
-    torch.set_flush_denormal(True)  # Adam's averages of gradients that have gone, which would slow it down
     data = load("mnist", root)
     train, test = tensors(data.train), tensors(data.test)
     settings = {"keeps": list(KEEPS), "epochs": EPOCHS, "batch": BATCH, "rate": RATE}
@@ -108,16 +108,27 @@ def _train(model: nn.Module, train: Labelled, test: Labelled, seed: int) -> Curv
     images, labels = train
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS * -(-len(images) // BATCH))
     generator, accuracies = torch.Generator().manual_seed(seed), []
-    for _ in range(EPOCHS):
-        for batch in torch.randperm(len(images), generator=generator).split(BATCH):
-            optimizer.zero_grad()
-            with cached_weights():
-                nn.functional.cross_entropy(model(images[batch]), labels[batch]).backward()
-            optimizer.step()
-            schedule.step()
-        with torch.no_grad():
-            accuracies.append(float((model(test[0]).argmax(1) == test[1]).float().mean()))
+    with _flushed():
+        for _ in range(EPOCHS):
+            for batch in torch.randperm(len(images), generator=generator).split(BATCH):
+                optimizer.zero_grad()
+                with cached_weights():
+                    nn.functional.cross_entropy(model(images[batch]), labels[batch]).backward()
+                optimizer.step()
+                schedule.step()
+            with torch.no_grad():
+                accuracies.append(float((model(test[0]).argmax(1) == test[1]).float().mean()))
     return accuracies
+
+
+@contextmanager
+def _flushed() -> Iterator[None]:
+    """Tiny numbers are zeros: Adam's averages of gradients that have gone, which would slow it down."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def _locality(mask: Tensor, shape: tuple[int, int], generator: torch.Generator) -> dict[str, Any]:
