@@ -1,4 +1,4 @@
-"""Write the pages and the plots of all studies, and the table of the README, from the results of their runs.
+"""Write the pages and the plots of all studies, and the tables of other pages, from the results of their runs.
 
 python -m scripts.tables
 """
@@ -15,7 +15,7 @@ from typing import Optional
 from one_layer_lt import markdown, terminal
 from one_layer_lt.cli.parser import Parser
 from one_layer_lt.files import write_whole
-from scripts import plots
+from scripts import plots, science
 from scripts.captions import BITS, LOSS, SHARE, caption
 from scripts.results import RESULTS, ROOT
 from scripts.rows import Row, best_dense, cells, effects, rows_of
@@ -28,15 +28,15 @@ COLUMNS = (
     *("tokenised BLEU", "tokenised brevity penalty", "chrF", "exact matches", "test accuracy", "file, kB", "minutes"),
 )
 """Of a study's page."""
-SHOWN = {
+SHOWN: dict[str, tuple[dict[str, tuple[str, ...]], tuple[str, ...]]] = {
     "README.md": (
-        ("multi30k", "twin"),
+        {"multi30k": ("dense", "dense, width 128", "masked, distilled"), "twin": ("signs 256", "signs 128")},
         ("run", "seeds", "test BLEU", "95% interval", "test brevity penalty", SHARE, "file, kB"),
     ),
-    "docs/rules.md": (("rules",), ("run", BITS, LOSS, "test BLEU")),
-    "docs/vision.md": (("vision",), ("run", "network", "rule", "keep", "epochs", "test accuracy", "file, kB")),
+    "docs/rules.md": ({"rules": ()}, ("run", BITS, LOSS, "test BLEU")),
+    "docs/vision.md": ({"vision": ()}, ("run", "network", "rule", "keep", "epochs", "test accuracy", "file, kB")),
 }
-"""What other pages show: the tested runs of some studies, and of these some columns."""
+"""What other pages show: of some studies these tested runs, or all where none is named, and of them some columns."""
 ENOUGH = 0.9
 """Of the dense model's BLEU, for the smallest files."""
 CURVES = 16
@@ -54,6 +54,11 @@ def table(rows: Sequence[Row], base: Optional[Row] = None, shown: Collection[str
     signatures = dict.fromkeys(score["bleu"]["signature"] for score in scores)
     has_spread = any("±" in line.get(name, "") for line in lines for name in used)
     yield caption(used, signatures, rows[0].run.beam, dense.run.name if dense else "", has_spread)
+
+
+def tested(study: Path, runs: Collection[str]) -> list[Row]:
+    """The rows of a study that have scores of the test set: those of these runs, or all where none is named."""
+    return [row for row in rows_of(study) if row.is_tested and (not runs or row.run.name in runs)]
 
 
 def base_of(study: Path, rows: Sequence[Row]) -> Optional[Row]:
@@ -151,9 +156,9 @@ def main() -> None:
         prog="scripts.tables", description="Write the pages and plots of all studies from their results."
     ).parse_args()
     main_study = STUDIES / "multi30k.toml"
-    for shown_on, (names, columns) in SHOWN.items():
-        found = [study for name in names if (study := STUDIES / f"{name}.toml").is_file()]
-        if rows := [row for study in found for row in rows_of(study) if row.is_tested]:
+    for shown_on, (studies, columns) in SHOWN.items():
+        files = {STUDIES / f"{name}.toml": runs for name, runs in studies.items()}
+        if rows := [row for file, runs in files.items() if file.is_file() for row in tested(file, runs)]:
             markdown.put_table(ROOT / shown_on, "python -m scripts.tables", "\n".join(table(rows, shown=columns)))
     for study in sorted(STUDIES.glob("*.toml")):
         rows = rows_of(study)
@@ -168,6 +173,7 @@ def main() -> None:
                 more = ["![BLEU against bytes](sizes-bytes.png)", "", *by_size(points, best)]
         draw(study, rows, RESULTS, more)
     seen = {path.stem: json.loads(path.read_text())["seen"] for path in sorted((RESULTS / "flips").glob("*.json"))}
+    science.tables(ROOT / "docs/science.md", RESULTS / "science")
     if seen:
         plots.flips(RESULTS / "flips.png", seen)
 

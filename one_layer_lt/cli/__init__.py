@@ -32,6 +32,7 @@ GROUPS = {
         "info": ("one_layer_lt.cli.info", "show what a ticket holds, and its size"),
         "verify": ("one_layer_lt.cli.verify", "check all that a ticket claims"),
         "translate": ("one_layer_lt.cli.translate", "translate standard input with tickets"),
+        "controls": ("one_layer_lt.cli.controls", "tell whether the masks matter, by tickets with other masks"),
         "tickets": ("one_layer_lt.cli.tickets", "list the tickets that come with the package"),
         "convert": ("one_layer_lt.cli.convert", "make a dense model for fairseq or CTranslate2 of a ticket"),
     },

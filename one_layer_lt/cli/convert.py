@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError("--quantization needs --to ctranslate2")
     if len(args.sources) > 1 and args.to != "html":
         raise UserError(f"--to {args.to} takes one ticket, not {len(args.sources)}: only a page holds several")
-    tickets = dict(zip(names_of(args.sources), [_ticket(source, args.data) for source in args.sources]))
+    tickets = dict(zip(names_of(args.sources), [opened(source, args.data) for source in args.sources]))
     if args.to == "html":
         from ..web import page
 
@@ -55,7 +55,8 @@ def run(args: argparse.Namespace) -> None:
         print(companion("fairseq_plugins.fold").how_to_translate(ticket, args.out))
 
 
-def _ticket(source: Path, data: Path | None) -> Ticket:
+def opened(source: Path, data: Path | None) -> Ticket:
+    """The ticket that a file is, or that of a checkpoint. data: the checkpoint's data folder."""
     source = found(source)
     if not source.is_file():
         raise UserError(f"no such file: {source}")

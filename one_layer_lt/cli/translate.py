@@ -24,8 +24,8 @@ from .parser import Parser, add_search
 _CHUNK = 2000  # lines that are sorted by length and translated together
 _BYTES = 1 << 24  # of a chunk, after which no further line is read
 _LONGEST = 1 << 20  # bytes of a line
-_FLAGS = {"length_penalty": "--lenpen", "max_len_a": "--max-len-a", "max_len_b": "--max-len-b"}
-_FLAGS |= {"beam": "--beam", "max_tokens": "--max-tokens"}
+FLAGS = {"length_penalty": "--lenpen", "max_len_a": "--max-len-a", "max_len_b": "--max-len-b"}
+FLAGS |= {"beam": "--beam", "max_tokens": "--max-tokens"}
 
 
 def add_arguments(parser: Parser) -> None:
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
     try:
         decoding = Decoding(args.beam, args.lenpen, args.max_len_a, args.max_len_b, args.max_tokens)
     except ValueError as error:
-        raise UserError(flagged(error, _FLAGS)) from None
+        raise UserError(flagged(error, FLAGS)) from None
     if sys.stdin is None:
         raise UserError("standard input is closed: the text to translate comes from it, a sentence a line")
     names = names_of(args.files)

@@ -21,7 +21,7 @@ import torch
 
 from ..errors import UserError, flagged
 from ..progress import progress
-from ..ticket import load_ticket
+from ..ticket import Ticket, load_ticket
 from ..ticket.sizes import sizes
 from ..vision import data as datasets
 from ..vision.belonging import for_model
@@ -114,7 +114,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     elif args.data is None:
         raise UserError("a ticket does not know its data set: name it by --data")
     else:
-        trainer, data = _of_ticket(args.path, args.data, args.root, args.broken)
+        trainer, data = of_ticket(load_ticket(args.path), str(args.path), args.data, args.root, args.broken)
     print(f"test accuracy {100 * trainer.accuracy(data.test):.2f}% of {len(data.test):,} images")
 
 
@@ -141,11 +141,13 @@ def _recipe(run: Path) -> Recipe:
     return Recipe(**json.loads((run / "recipe.json").read_text()))
 
 
-def _of_ticket(path: Path, name: str, root: Optional[Path], broken: str) -> tuple[Trainer, datasets.DataSet]:
-    ticket = load_ticket(path)
+def of_ticket(
+    ticket: Ticket, who: str, name: str, root: Optional[Path], broken: str = "refuse"
+) -> tuple[Trainer, datasets.DataSet]:
+    """What evaluates a ticket, which messages call ``who``, and the data set ``name`` as its network sees it."""
     about = checked(ticket)
     data = datasets.load(name, root, size=max(about["shape"][1:]), broken=broken)
-    data = for_model(data, about, str(path))
+    data = for_model(data, about, who)
     recipe = Recipe(
         data=name, model=about["model"], width=about["width"], affine=about["affine"], binary=about["binary"]
     )

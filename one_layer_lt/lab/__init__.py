@@ -1,1 +1,1 @@
-"""Experiments on masks: what random networks hold, what masks look like, and what they would be by chance."""
+"""A laboratory: what of a ticket's masks matters, and what random networks hold. For commands and scripts alone."""

@@ -57,12 +57,17 @@ def overlaps(ticket: Ticket) -> Iterator[Overlap]:
     """Of each random weight that several masks share."""
     for weight, masks in _shared(ticket):
         if len(masks) > 1:
-            sets = np.stack([chosen(mask).astype(np.float32) for mask in masks])
-            both = (sets @ sets.T).astype(np.float64)
-            each = np.diag(both)
-            sums, random = each[:, None] + each, np.outer(each, each) / sets.shape[1]
-            jaccard, chance = (part / np.maximum(sums - part, 1) for part in (both, random))
-            yield Overlap(weight, [mask.name for mask in masks], jaccard, chance)
+            yield overlap(weight, masks)
+
+
+def overlap(weight: str, masks: Sequence[Mask]) -> Overlap:
+    """Of masks of one shape."""
+    sets = np.stack([chosen(mask).astype(np.float32) for mask in masks])
+    both = (sets @ sets.T).astype(np.float64)
+    each = np.diag(both)
+    sums, random = each[:, None] + each, np.outer(each, each) / sets.shape[1]
+    jaccard, chance = (part / np.maximum(sums - part, 1) for part in (both, random))
+    return Overlap(weight, [mask.name for mask in masks], jaccard, chance)
 
 
 def chosen(mask: Mask) -> npt.NDArray[np.bool_]:

@@ -64,6 +64,19 @@ class CTranslator(SubwordTranslator):
             progress(len(chunk))
         return found
 
+    def nats(self, lines: Sequence[str], references: Sequence[str], max_tokens: int = 8000) -> tuple[float, int]:
+        """The negative log-likelihood of raw references, given their raw sources: in all, and of how many subwords.
+
+        The end of a sentence counts as one. Pairs that the model has no positions for are left out.
+        """
+        pairs = zip(self.text.split(lines), self.text.split(references, self.text.target))
+        fitting = [(ours, theirs) for ours, theirs in pairs if len(ours) <= self.longest and len(theirs) <= self.most]
+        sources, targets = ([pair[side] for pair in fitting] for side in (0, 1))
+        found = self.model.score_batch(
+            sources, targets, max_batch_size=max_tokens, batch_type="tokens", max_input_length=0
+        )
+        return -sum(sum(one.log_probs) for one in found), sum(len(one.log_probs) for one in found)
+
 
 def unheld(settings: Mapping[str, Any]) -> str:
     """What of a ticket's architecture CTranslate2 cannot hold; empty where it holds all."""

@@ -70,11 +70,11 @@ class Text:
         except (RuntimeError, ValueError) as error:
             raise TicketError(f"the ticket's subword model is damaged ({error})") from None
 
-    def split(self, lines: Sequence[str]) -> list[list[str]]:
-        """The subwords of each line."""
+    def split(self, lines: Sequence[str], language: str | None = None) -> list[list[str]]:
+        """The subwords of each line. language: of the lines; default: the source's."""
         texts = [tidy(line) for line in lines]
         if self.tokenizer == "moses-bpe":
-            commands = moses.tokenizer(self.source, self.aggressive)
+            commands = moses.tokenizer(language or self.source, self.aggressive)
             texts = moses.through([*commands, *([moses.LOWERCASE] if self.lowercase else [])], texts)
         elif self.lowercase:
             texts = [line.lower() for line in texts]

@@ -199,12 +199,18 @@ class Trainer:
 
     def accuracy(self, split: Split) -> float:
         """The fraction of a split that is classified rightly."""
+        return self.measured(split)[0]
+
+    def measured(self, split: Split) -> tuple[float, float]:
+        """The accuracy on a split, and the mean cross-entropy in nats."""
         self.model.eval()
-        right = 0
+        right, nats = 0, 0.0
         with torch.no_grad(), self._precision():
             for images, labels in split.batches(_TEST_BATCH, generator=None):
-                right += int((self.model(self.normal(images)).argmax(1) == labels.to(self.device)).sum())
-        return right / len(split)
+                logits, labels = self.model(self.normal(images)).float(), labels.to(self.device)
+                right += int((logits.argmax(1) == labels).sum())
+                nats += float(functional.cross_entropy(logits, labels, reduction="sum"))
+        return right / len(split), nats / len(split)
 
     def _precision(self) -> Any:
         return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()

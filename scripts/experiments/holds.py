@@ -45,7 +45,7 @@ LAWS: dict[str, tuple[str, Callable[[float], float]]] = {
 Measured = dict[str, float]
 
 
-def run() -> dict[str, Any]:
+def run() -> Iterator[dict[str, Any]]:
     """All curves: of each the sizes n, and of each error a list of the seeds' for every n."""
     torch.manual_seed(1)
     data = load("digits")
@@ -79,7 +79,7 @@ def run() -> dict[str, Any]:
         way = f"search by {rule} from {'projected' if projected else 'random'} masks"
         curves.append({"part": "network", "way": way, **_curve(partial(searched, rule, projected), TIMES)})
     accuracy = float((logits.argmax(1) == truth).float().mean())
-    return {"seeds": SEEDS, "given": {"accuracy": accuracy}, "curves": curves, "slopes": list(_slopes(curves))}
+    yield {"seeds": SEEDS, "given": {"accuracy": accuracy}, "curves": curves, "slopes": list(_slopes(curves))}
 
 
 def _train(images: torch.Tensor, labels: torch.Tensor) -> nn.Sequential:

@@ -42,7 +42,10 @@ Labelled = tuple[Tensor, Tensor]
 
 
 def run(root: Path, before: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The result after each seed; seeds that ``before`` has are taken from there. root: the folder of MNIST."""
+    """The result after each seed that ``before``, an earlier result, has not; those that it has are taken from there.
+
+    root: the folder of MNIST.
+    """
     data = load("mnist", root)
     train, test = tensors(data.train), tensors(data.test)
     settings = {"keeps": list(KEEPS), "epochs": EPOCHS, "batch": BATCH, "rate": RATE}
@@ -52,7 +55,7 @@ def run(root: Path, before: dict[str, Any]) -> Iterator[dict[str, Any]]:
             pruned = list(_pruning(train, test, seed, data.train.shape))
             masks = [_searching(train, test, seed, data.train.shape, keep) for keep in SEARCHED]
             seeds[str(seed)] = {"pruned": pruned, "masks": masks}
-        yield {**settings, "seeds": dict(seeds)}
+            yield {**settings, "seeds": dict(seeds)}
 
 
 def tensors(split: Split) -> Labelled:

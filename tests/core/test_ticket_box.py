@@ -66,4 +66,13 @@ def test_an_unknown_name_lists_those_there_are(folder: Path, name: str) -> None:
 
 def test_the_box_is_a_folder_of_the_package() -> None:
     assert Path(one_layer_lt.__file__).resolve().parent / "tickets" == box.BOX
-    assert all(load_ticket(name).card for name in box.boxed())
+
+
+@pytest.mark.parametrize("name", sorted(box.boxed()))
+def test_what_comes_with_the_package(name: str) -> None:
+    card = load_ticket(name).card
+    assert "-".join(card["languages"]) == name
+    assert card["licence"]
+    assert all(data["attribution"] for data in card["data"])
+    assert {score["metric"] for score in card["scores"]} == {"BLEU", "chrF"}
+    assert box.boxed()[name].stat().st_size <= 600_000

@@ -1,159 +1,89 @@
-"""scripts/science.py and its experiments, at sizes that take no time; and docs/science.md shows what was found."""
+"""scripts/science.py: sections and tables of docs/science.md, from invented measurements."""
 
 from __future__ import annotations
 
-import json
-import math
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor
 
-from one_layer_lt.errors import UserError
+from one_layer_lt.files import write_json
 from scripts import science
-from scripts.experiments import holds, images
+from tests.docs.shell import ROOT
 
-
-@dataclass
-class Random:
-    """Images of 4x5 pixels that mean nothing."""
-
-    count: int
-    shape = (1, 4, 5)
-
-    def __len__(self) -> int:
-        return self.count
-
-    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        assert size == self.count
-        generator = torch.Generator().manual_seed(1)
-        pixels = torch.randint(256, (size, *self.shape), generator=generator, dtype=torch.uint8)
-        yield pixels, torch.randint(10, (size,), generator=generator)
-
-
-class Data:
-    train, test = Random(20), Random(8)
+HEAD = "# What masks hold\n\nWhatever stands here.\n"
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "load", lambda name, root: Data)
-    for module, sizes in (
-        (images, {"SEEDS": (1, 2), "KEEPS": (1.0, 0.5, 0.25), "SEARCHED": (0.5,), "EPOCHS": 1}),
-        (holds, {"SEEDS": (1, 2), "TIMES": (1,), "SEARCHED": 2, "TRAINED": 30, "NUMBERS": 9, "HIDDEN": 3, "WIDTH": 4}),
-    ):
-        for name, value in sizes.items():
-            monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr(holds, "SIZES", {"single": (1, 4, 8), "subset": (1, 4, 6)})
+def page(tmp_path: Path) -> Path:
+    (tmp_path / "science.md").write_text(HEAD)
+    return tmp_path / "science.md"
 
 
-@pytest.mark.parametrize("name", science.EXPERIMENTS)
-def test_the_page_shows_what_was_found(name: str) -> None:
-    result = json.loads((science.FOLDER / f"{name}.json").read_text())
-    page = science.PAGE.read_text()
-    for place, table in science.tables(name, result).items():
-        assert f"<!-- table: {place} -->\n{table}\n<!-- end of table -->" in page, f"run it with --redraw: {place}"
-    assert (science.FOLDER / f"{name}.png").is_file()
-    assert f"(results/science/{name}.png)" in page
+def controls(bleu: float, **more: Any) -> dict[str, Any]:
+    def result(score: float, loss: float) -> dict[str, Any]:
+        return {"bleu": score, "brevity_penalty": 0.95, "signature": "nrefs:1", "loss": loss}
+
+    shuffled = [{"seed": seed, **result(score, 6.0)} for seed, score in ((1, 0.25), (2, 0.75))]
+    rows = [{"name": "the ticket", "results": [result(bleu, 2.0)]}, {"name": "shuffled", "results": shuffled}]
+    return {"kind": "controls", "ticket": "runs/m30k.ticket", "rows": rows, "refused": {}, **more}
 
 
-@pytest.mark.usefixtures("small")
-def test_pruning_and_its_rivals(monkeypatch: pytest.MonkeyPatch) -> None:
-    before, found = list(images.run(Path(), {}))
-    assert list(before["seeds"]) == ["1"]
-    assert list(found["seeds"]) == ["1", "2"]
-    for seed in found["seeds"].values():
-        assert [row["keep"] for row in seed["pruned"]] == [1, 0.5, 0.25]
-        assert [len(row["rewound"]) for row in seed["pruned"]] == [1, 1, 1]
-        assert set(seed["pruned"][0]) == {"keep", "rewound", "first"}
-        assert set(seed["pruned"][1]) == {"keep", "rewound", "reinitialised", "random", "first"}
-        assert seed["pruned"][0]["first"]["mask"][0] == pytest.approx(2 * 31 / 20)  # all 31 pairs of all 20 pixels
-        assert seed["masks"][0]["first"]["kept"] == pytest.approx(0.5)
-    monkeypatch.setattr(images, "_train", None)  # seeds that are done are not trained again
-    assert list(images.run(Path(), json.loads(json.dumps(found)))) == [found, found]
-    with pytest.raises(TypeError):
-        next(images.run(Path(), {**before, "epochs": 99}))
+def pair(weight: str, value: float, sign: float | None = None) -> dict[str, Any]:
+    chance = None if sign is None else 0.5
+    figures = dict(
+        zip(("overlap", "overlap by chance", "same sign", "same sign by chance"), (value, 1 / 3, sign, chance))
+    )
+    return {"weight": weight, "masks": ["a", "b"], **figures}
 
 
-@pytest.mark.usefixtures("small")
-def test_rivals_start_from_the_weights_and_masks_that_they_should(monkeypatch: pytest.MonkeyPatch) -> None:
-    started = []
-
-    def train(model: torch.nn.Module, *_: Any) -> list[float]:
-        weights = [each.detach().clone() for each in model.parameters()]
-        kept = [images.pruned_weight(module).mask.clone() for _, module in images.pruned_modules(model)]
-        started.append((weights, kept))
-        with torch.no_grad():
-            for each in model.parameters():
-                each.add_(torch.linspace(0, 1, each.numel()).view_as(each))
-        return [0.5]
-
-    monkeypatch.setattr(images, "_train", train)
-    tensors = images.tensors(Data.train)
-    rows = list(images._pruning(tensors, tensors, 1, Random.shape))
-    assert len(rows) == 3
-    dense, other, random, rewound = started[:4]
-    for at, kept in enumerate(rewound[1]):
-        assert torch.equal(dense[0][at], rewound[0][at])
-        assert torch.equal(dense[0][at], random[0][at])
-        assert not torch.equal(dense[0][at], other[0][at])
-        assert torch.equal(other[1][at], kept)
-        assert int(random[1][at].sum()) == int(kept.sum())
-    assert not torch.equal(random[1][0], rewound[1][0])
-    assert sum(int(kept.sum()) for kept in rewound[1]) == round(0.5 * sum(kept.numel() for kept in rewound[1]))
+def test_without_measurements_the_page_stays(page: Path, tmp_path: Path) -> None:
+    science.tables(page, tmp_path / "none")
+    assert page.read_text() == HEAD
 
 
-@pytest.mark.usefixtures("small")
-def test_a_network_and_a_block_are_imitated() -> None:
-    pytest.importorskip("sklearn")
-    found = json.loads(json.dumps(holds.run()))
-    curves = {(curve["part"], curve["way"]): curve for curve in found["curves"]}
-    assert len(curves) == 10
-    for part in holds.PARTS:
-        curve = curves[part, "best subset"]
-        assert curve["n"] == [1, 4, 6]
-        assert sum(curve["median"][2]) < sum(curve["median"][0]) / 4
-    assert set(holds.tables(found)) == {"network", "slopes"}
+def test_a_section_comes_with_its_first_measurement(page: Path, tmp_path: Path) -> None:
+    results = tmp_path / "science"
+    write_json(results / "a.json", controls(38.5, refused={"another layer's": "none can"}))
+    science.tables(page, results)
+    said = page.read_text()
+    assert said.startswith(HEAD)
+    assert "## Do layers" not in said
+    link = "[m30k](results/science/a.json)"
+    assert "| ticket | masks | seeds | BLEU | brevity penalty | loss, nats | perplexity |" in said
+    assert f"| {link} | the ticket | 1 | 38.50 | 0.950 | 2.000 | 7.389 |" in said
+    assert f"| {link} | shuffled | 2 | 0.50 ± 0.35 | 0.950 ± 0.000 | 6.000 ± 0.000 | 403.4 |" in said
+    assert f"| {link} | another layer's | none |  |  |  |  |" in said
+
+    answered = said.replace("## Does the mask matter?\n", "## Does the mask matter?\n\nYes: 38.5 BLEU of 38.5.\n")
+    page.write_text(answered)
+    write_json(results / "b.json", controls(41.25))
+    science.tables(page, results)
+    again = page.read_text()
+    assert "Yes: 38.5 BLEU of 38.5." in again
+    assert again.count("## Does the mask matter?") == 1
+    assert "| [m30k](results/science/b.json) | the ticket | 1 | 41.25 |" in again
 
 
-def test_slopes_of_curves_that_are_exactly_as_bounds_say() -> None:
-    seeds = range(len(holds.SEEDS))
-    single = {"n": [1, 4, 16], "median": [[9.0 for _ in seeds], *([(1 + s) / n for s in seeds] for n in (4, 16))]}
-    subset = {"n": [4, 8, 12], "output": [[2.0**-n for _ in seeds] for n in (4, 8, 12)]}
-    named = ({"part": "numbers", "way": holds.NAMES[m], **c} for m, c in (("single", single), ("subset", subset)))
-    one, other = holds._slopes(list(named))
-    assert one["slope"] == pytest.approx(-1)
-    assert other["slope"] == pytest.approx(-math.log(2))
-    assert other["ci95"] == pytest.approx([-math.log(2)] * 2)
+def test_overlap(page: Path, tmp_path: Path) -> None:
+    pairs = [pair("layers.*.fc1", 0.25), pair("layers.*.fc1", 0.75), pair("layers.*.fc2", 0.5, 0.625)]
+    between = [{**pair("", 0.5), "mask": "layers.0.fc1", "weights": False}]
+    measured = {"kind": "overlap", "ticket": "a.ticket", "other": "b.ticket", "pairs": pairs, "between": between}
+    write_json(tmp_path / "science" / "a.json", measured)
+    science.tables(page, tmp_path / "science")
+    said = page.read_text()
+    link = "[a](results/science/a.json)"
+    columns = (
+        "ticket | random weight | pairs | overlap | least | most | overlap by chance | same sign | same sign by chance"
+    )
+    assert f"| {columns} |" in said
+    assert f"| {link} | `layers.*.fc1` | 2 | 0.500 | 0.250 | 0.750 | 0.333 |  |  |" in said
+    assert f"| {link} | `layers.*.fc2` | 1 | 0.500 | 0.500 | 0.500 | 0.333 | 0.625 | 0.500 |" in said
+    assert f"| {link} | all, in `b` | 1 | 0.500 | 0.500 | 0.500 | 0.333 |  |  |" in said
 
 
-@pytest.mark.usefixtures("small")
-def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = tmp_path / "science.md"
-    places = [f"<!-- table: {science.COMMAND} images, {what} -->" for what in ("accuracy", "neighbours", "distance")]
-    page.write_text("".join(f"{place}\n<!-- end of table -->\n" for place in places))
-    monkeypatch.setattr(science, "PAGE", page)
-    monkeypatch.setattr(science, "FOLDER", tmp_path / "kept")
-
-    def call(*words: str) -> None:
-        monkeypatch.setattr(sys, "argv", ["science", *words])
-        science.main()
-
-    with pytest.raises(UserError, match="leave --redraw out"):
-        call("images", "--redraw")
-    with pytest.raises(UserError, match="--root is missing"):
-        call("images")
-    call("images", "--root", str(tmp_path))
-    kept = json.loads((tmp_path / "kept" / "images.json").read_text())
-    assert kept["command"] == "python -m scripts.science images --root FOLDER"
-    assert (tmp_path / "kept" / "images.png").stat().st_size
-    written = page.read_text()
-    assert "| test accuracy, seeds: 2 | 100% kept | 50% kept | 25% kept |" in written
-    page.write_text(written.replace("50%", "51%"))
-    call("images", "--redraw")
-    assert page.read_text() == written
+def test_links_of_the_sections_lead_to_headings_of_the_page() -> None:
+    headings = re.findall(r"^## (.+)$", (ROOT / "docs" / "science.md").read_text(), re.MULTILINE)
+    anchors = {heading.lower().replace(" ", "-") for heading in headings}
+    assert set(re.findall(r"\(#([\w-]+)\)", "".join(s.text for s in science.SECTIONS.values()))) <= anchors
