@@ -25,6 +25,32 @@ class Sized:
     brevity: str = ""
 
 
+@dataclass(frozen=True)
+class Panel:
+    """One of several plots side by side. lines: name -> (x, for each x the values of several seeds)."""
+
+    title: str
+    x: str
+    y: str
+    lines: Mapping[str, tuple[Sequence[float], Sequence[Sequence[float]]]]
+    across: str = "linear"
+    up: str = "linear"
+
+
+def spreads(path: Path, panels: Sequence[Panel]) -> None:
+    """Means over seeds as lines, and from the lowest to the highest seed shaded."""
+    pyplot = set_up()
+    figure, row = pyplot.subplots(1, len(panels), figsize=(4.2 * len(panels), 4.4), layout="constrained", squeeze=False)
+    for axes, panel in zip(row[0], panels):
+        for name, (x, values) in panel.lines.items():
+            axes.plot(x, [statistics.fmean(each) for each in values], "o-", label=name, markersize=3, linewidth=1.2)
+            axes.fill_between(x, [min(each) for each in values], [max(each) for each in values], alpha=0.2)
+        axes.set(title=panel.title, xlabel=panel.x, ylabel=panel.y, xscale=panel.across, yscale=panel.up)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.18))
+    save(figure, path)
+
+
 def curves(path: Path, drawn: Mapping[str, Sequence[Sequence[float]]]) -> None:
     """Validation perplexity over the updates: (update, perplexity) by name."""
     pyplot = set_up()

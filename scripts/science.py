@@ -1,4 +1,9 @@
-"""What docs/science.md says of measurements in docs/results/science: scripts/tables.py writes its tables.
+"""Experiments on masks, and what docs/science.md says of measurements in docs/results/science.
+
+python -m scripts.science holds                     # can a random network hold a given one? Minutes of one core
+python -m scripts.science images --root FOLDER      # what do masks look like? FOLDER: the four files of MNIST
+
+They write a JSON, a plot, and their tables in the page. scripts/tables.py writes plots and tables again.
 
 A section comes to the end of the page with the first measurement of its kind: the question, what was done, the table.
 From then on only its table is written anew. Its answer is for people to write, below the question.
@@ -7,19 +12,29 @@ From then on only its table is written anew. Its answer is for people to write, 
 from __future__ import annotations
 
 import json
+import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
 
-from one_layer_lt import markdown
-from one_layer_lt.files import write_whole
+from one_layer_lt import markdown, terminal
+from one_layer_lt.cli.parser import Parser
+from one_layer_lt.errors import UserError
+from one_layer_lt.files import write_json, write_whole
 from one_layer_lt.lab import overlap, scoring
+from one_layer_lt.origin import commit, machine
+from scripts.experiments import holds, images
+from scripts.results import RESULTS, ROOT
 
 Measured = Mapping[str, Any]
 Cells = Mapping[str, str]
 COMMAND = "python -m scripts.tables: {}"
 """Of a table's place in the page, with its kind."""
+PAGE, FOLDER = ROOT / "docs" / "science.md", RESULTS / "science"
+EXPERIMENTS: dict[str, Any] = {"holds": holds, "images": images}
+"""Each kind has a section of its own in the page, with places for its tables."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +88,11 @@ one-layer-lt info m30k.ticket --overlap -o docs/results/science/m30k.overlap.jso
 def tables(page: Path, results: Path) -> None:
     """Write the tables of the page from the JSON files in ``results``; without any the page stays as it is."""
     found = {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))}
+    for path, measured in found.items():
+        if experiment := EXPERIMENTS.get(measured["kind"]):
+            experiment.draw(measured, path.with_suffix(".png"))
+            for place, table in experiment_tables(measured).items():
+                markdown.put_table(page, place, table)
     for kind, section in SECTIONS.items():
         rows: list[Cells] = []
         for path, measured in found.items():
@@ -97,3 +117,33 @@ def _table(rows: Sequence[Cells]) -> Iterator[str]:
         name for name in dict.fromkeys(name for row in rows for name in row) if any(row.get(name) for row in rows)
     ]
     return markdown.table(columns, *([row.get(name, "") for name in columns] for row in rows))
+
+
+def experiment_tables(measured: Measured) -> dict[str, str]:
+    """The tables of an experiment in Markdown, by what marks the place of each."""
+    kind = measured["kind"]
+    return {COMMAND.format(f"{kind}, {what}"): table for what, table in EXPERIMENTS[kind].tables(measured).items()}
+
+
+def main() -> None:
+    parser = Parser(prog="scripts.science", description=__doc__)
+    parser.add_argument("name", choices=EXPERIMENTS, help="the experiment")
+    parser.add_argument("--root", type=Path, metavar="FOLDER", help="of images: the folder of MNIST's four files")
+    args = parser.parse_args()
+    logging.disable(logging.INFO)
+    path, command = FOLDER / f"{args.name}.json", f"python -m scripts.science {args.name}"
+    results, started = holds.run(), time.process_time()
+    if args.name == "images":
+        if args.root is None:
+            raise UserError("--root is missing: name the folder of MNIST's four files")
+        before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        command, started = f"{command} --root FOLDER", started - before.get("cpu_seconds", 0)
+        results = images.run(args.root, before)
+    origin = {"kind": args.name, "command": command, "commit": commit(), "machine": machine()}
+    for found in results:
+        write_json(path, {**origin, "cpu_seconds": round(time.process_time() - started), **found})
+    tables(PAGE, FOLDER)
+
+
+if __name__ == "__main__":
+    terminal.run(main)

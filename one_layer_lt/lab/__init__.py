@@ -1,1 +1,1 @@
-"""A laboratory: what of a ticket's masks matters. Functions on tickets, for the commands in cli/ alone."""
+"""A laboratory: what of a ticket's masks matters, and what random networks hold. For commands and scripts alone."""

@@ -1,0 +1,1 @@
+"""What scripts/science.py measures."""
