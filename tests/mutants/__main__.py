@@ -1,0 +1,202 @@
+"""Try mutants of the core against its tests, and write what came of them to docs/reliability.md.
+
+What was tried is kept in docs/results/mutants.json, and not tried again while the module and the tests are the same.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # a process that forks must have no other threads
+
+import argparse
+import hashlib
+import json
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from one_layer_lt import markdown
+from one_layer_lt.files import write_json
+from one_layer_lt.origin import commit, machine
+from one_layer_lt.toml import read_toml
+
+from . import bench
+from .bench import ROOT
+from .engine import Mutant, mutants, mutated
+
+CORE, TESTS, PAGE = ROOT / "one_layer_lt", ROOT / "tests" / "core", ROOT / "docs" / "reliability.md"
+RESULT, REASONS = ROOT / "docs" / "results" / "mutants.json", Path(__file__).with_name("reasons.toml")
+REACHED = ROOT / "runs" / "mutants" / "reached.json"  # costs minutes, and follows from the sources
+NAMES = "selection weights layout parametrization maskable projection sharing config pruning precision"
+FOLDERS = ("rules", "ticket")
+SLOW = {"test_kernels.py", "test_compile.py", "test_ticket_fuzz.py"}
+MOST_FILE, MOST_MUTANT = 12, 5  # seconds of tests
+COLUMNS = ("module", "mutants", "tried", "killed", "of these, out of time", "killed since", "survive")
+
+
+def modules() -> list[str]:
+    """The modules of which mutants are made, as paths within the package."""
+    folders = [str(path.relative_to(CORE)) for name in FOLDERS for path in sorted((CORE / name).glob("*.py"))]
+    return [*(f"{name}.py" for name in NAMES.split()), *folders]
+
+
+def _digest(*parts: bytes) -> str:
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
+
+
+def reach() -> list[dict[str, Any]]:
+    """What each test of the core reaches (``bench.Reached``), measured where a file of tests or the core changed."""
+    common = [path.read_bytes() for path in [*sorted(CORE.rglob("*.py")), TESTS / "conftest.py"]]
+    files = {
+        path: _digest(path.read_bytes(), *common) for path in sorted(TESTS.glob("test_*.py")) if path.name not in SLOW
+    }
+    known = json.loads(REACHED.read_text()) if REACHED.exists() else {}
+    REACHED.parent.mkdir(parents=True, exist_ok=True)
+    for path, digest in files.items():
+        if known.get(path.name, {}).get("digest") != digest:
+            tests = bench.reached(path, MOST_FILE)
+            known[path.name] = {"digest": digest, "tests": tests or []}
+            print(path.name, len(tests or []), "tests", flush=True)
+            write_json(REACHED, known)
+    return [test for path in files for test in known[path.name]["tests"]]
+
+
+def chosen(module: str, mutant: Mutant, tests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The tests that reach the mutant's lines, or where none does (or all do: on import) its module.
+
+    First those named after it, the fastest first, up to a sum of seconds.
+    """
+    span = set(range(mutant.line, mutant.last_line + 1))
+    near = [test for test in tests if span & set(test["lines"].get(module, ()))]
+    near = near or [test for test in tests if module in test["lines"]]
+    path = Path(module)
+    names = (path.stem, path.parent.name.rstrip("s") or path.stem)
+    near.sort(key=lambda test: (not any(name in test["test"].partition("::")[0] for name in names), test["seconds"]))
+    sums = 0.0
+    found = []
+    for test in near:
+        sums += test["seconds"]
+        if found and sums > MOST_MUTANT:
+            break
+        found.append(test)
+    return found
+
+
+def sampled(module: str, sample: int, seed: int) -> list[Mutant]:
+    """So many mutants, drawn from all of the module's; then those that a reason was given for."""
+    every = mutants((CORE / module).read_text())
+    known = reasons()
+    drawn = random.Random(f"{seed} {module}").sample(every, len(every))
+    return drawn[:sample] + [each for each in drawn[sample:] if (module, each.text, each.change) in known]
+
+
+def reasons() -> dict[tuple[str, str, str], str]:
+    """Why mutants survive, by module, line and change."""
+    return {(each["module"], each["line"], each["change"]): each["reason"] for each in read_toml(REASONS)["survivor"]}
+
+
+def measure(names: Sequence[str], sample: int, seed: int) -> None:
+    """Try what has not been tried, one mutant of each module after the other."""
+    about = {
+        "command": f"python -m tests.mutants --sample {sample} --seed {seed}",
+        "commit": commit(),
+        "machine": machine(),
+    }
+    result = {**(json.loads(RESULT.read_text()) if RESULT.exists() else {"modules": {}}), **about}
+    bench.prepare([path for path in TESTS.glob("test_*.py") if path.name not in SLOW])
+    tests = reach()
+    sources = {name: (CORE / name).read_text() for name in names}
+    drawn = {name: sampled(name, sample, seed) for name in names}
+    before = {name: result["modules"].get(name, {"tried": []}) for name in names}
+    for name in names:
+        keys = {(each.text, each.change) for each in drawn[name]}
+        kept = [each for each in before[name]["tried"] if (each["line"], each["change"]) in keys]
+        result["modules"][name] = {"mutants": len(mutants(sources[name])), "tried": kept}
+    for rank in range(max(map(len, drawn.values()))):
+        for name in names:
+            if rank < len(drawn[name]):
+                mutant, entries = drawn[name][rank], result["modules"][name]["tried"]
+                old = next(
+                    (each for each in entries if (each["line"], each["change"]) == (mutant.text, mutant.change)), None
+                )
+                new = tried(name, sources[name], mutant, chosen(name, mutant, tests), old)
+                if new is not old:
+                    result["modules"][name]["tried"] = [*(each for each in entries if each is not old), new]
+                    print(f"{name}:{mutant.line}", mutant.change, new["outcome"], new["test"], flush=True)
+                    write_json(RESULT, result)
+    write_json(
+        RESULT,
+        {**result, "modules": {name: result["modules"][name] for name in modules() if name in result["modules"]}},
+    )
+
+
+def tried(
+    module: str, source: str, mutant: Mutant, tests: Sequence[dict[str, Any]], old: dict[str, Any] | None
+) -> dict[str, Any]:
+    """What came of a mutant, as JSON: ``old`` itself where nothing that it depends on has changed."""
+    digests = {test["test"]: test["digest"] for test in tests}
+    digest, own = _digest(json.dumps(digests).encode()), _digest(source.encode())
+    same = old is not None and old["source"] == own
+    if same and (old["tests"] == digest or (old["test"] and old["digest"] == digests.get(old["test"]))):
+        return old
+    seconds = 10 + 4 * sum(test["seconds"] for test in tests)
+    outcome, test = bench.tried(CORE / module, mutated(source, mutant.number), list(digests), seconds)
+    since = old is not None and outcome != "survived" and (old["since"] or old["outcome"] == "survived")
+    return {
+        "line": mutant.text,
+        "change": mutant.change,
+        "outcome": outcome,
+        "test": test,
+        "digest": digests.get(test, ""),
+        "since": since,
+        "source": own,
+        "tests": digest,
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """The tables of the page: what came of the mutants, and of each survivor why."""
+    rows = []
+    for name, module in result["modules"].items():
+        outcomes = [each["outcome"] for each in module["tried"]]
+        since = sum(each["since"] for each in module["tried"])
+        survive = outcomes.count("survived")
+        killed, late = len(outcomes) - survive - since, outcomes.count("out of time")
+        rows.append([f"`{name}`", module["mutants"], len(outcomes), killed, late, since, survive])
+    rows.append(["all", *(sum(column) for column in list(zip(*rows))[1:])])
+    lines = [*markdown.table(COLUMNS, *rows), "", *markdown.table(("survivor", "change", "why"), *_survivors(result))]
+    machine = result["machine"]["processor"]
+    return "\n".join([*lines, "", f"`{result['command']}`, commit {result['commit']['hash']}, {machine}."])
+
+
+def _survivors(result: dict[str, Any]) -> Iterator[list[str]]:
+    known = reasons()
+    for name, module in result["modules"].items():
+        for each in module["tried"]:
+            if each["outcome"] == "survived" or each["since"]:
+                why = known.get((name, each["line"], each["change"]), "not looked at")
+                if each["since"]:
+                    why = f"killed by a new test: `{each['test'].rpartition('::')[2]}`"
+                yield [f"`{name}`: {_code(each['line'])}", _code(each["change"]), why]
+
+
+def _code(text: str) -> str:
+    return f"`{text}`".replace("|", "\\|")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("--sample", type=int, default=12, metavar="N", help="how many of each module (12)")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the sample (1)")
+    parser.add_argument("--modules", nargs="+", metavar="NAME", choices=modules(), help="only these, as rules/sign.py")
+    parser.add_argument("--page", action="store_true", help="try nothing: only write the page")
+    args = parser.parse_args()
+    if not args.page:
+        measure(args.modules or modules(), args.sample, args.seed)
+    markdown.put_table(PAGE, "python -m tests.mutants", table(json.loads(RESULT.read_text())))
+
+
+if __name__ == "__main__":
+    main()
