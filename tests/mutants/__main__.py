@@ -17,8 +17,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from one_layer_lt import markdown
 from one_layer_lt.files import write_json
+from one_layer_lt.markdown import put_table
+from one_layer_lt.markdown import table as in_markdown
 from one_layer_lt.origin import commit, machine
 from one_layer_lt.toml import read_toml
 
@@ -141,7 +142,7 @@ def tried(
     same = old is not None and old["source"] == own
     if same and (old["tests"] == digest or (old["test"] and old["digest"] == digests.get(old["test"]))):
         return old
-    seconds = 10 + 4 * sum(test["seconds"] for test in tests)
+    seconds = 5 + 2 * sum(test["seconds"] for test in tests)
     outcome, test = bench.tried(CORE / module, mutated(source, mutant.number), list(digests), seconds)
     since = old is not None and outcome != "survived" and (old["since"] or old["outcome"] == "survived")
     return {
@@ -166,7 +167,7 @@ def table(result: dict[str, Any]) -> str:
         killed, late = len(outcomes) - survive - since, outcomes.count("out of time")
         rows.append([f"`{name}`", module["mutants"], len(outcomes), killed, late, since, survive])
     rows.append(["all", *(sum(column) for column in list(zip(*rows))[1:])])
-    lines = [*markdown.table(COLUMNS, *rows), "", *markdown.table(("survivor", "change", "why"), *_survivors(result))]
+    lines = [*in_markdown(COLUMNS, *rows), "", *in_markdown(("survivor", "change", "why"), *_survivors(result))]
     machine = result["machine"]["processor"]
     return "\n".join([*lines, "", f"`{result['command']}`, commit {result['commit']['hash']}, {machine}."])
 
@@ -195,7 +196,7 @@ def main() -> None:
     args = parser.parse_args()
     if not args.page:
         measure(args.modules or modules(), args.sample, args.seed)
-    markdown.put_table(PAGE, "python -m tests.mutants", table(json.loads(RESULT.read_text())))
+    put_table(PAGE, "python -m tests.mutants", table(json.loads(RESULT.read_text())))
 
 
 if __name__ == "__main__":

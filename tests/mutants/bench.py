@@ -20,6 +20,7 @@ import resource
 import signal
 import sys
 import time
+import traceback
 import types
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -33,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OWN = ("one_layer_lt", "fairseq_plugins", "data_prep", "scripts", "tests")
 _EXAMPLES = 10  # of hypothesis
 _MEMORY = 16 << 30
-_PATIENCE = 40  # times the time of the processor that a process may take, by the clock
+_PATIENCE = 20  # times the time of the processor that a process may take, by the clock
 _OPTIONS = ["-q", "-x", "--tb=no", "--no-header", "--no-summary", "-p", "no:cacheprovider", "-p", "no:xdist"]
 
 
@@ -48,7 +49,10 @@ class Reached:
 
 
 def forked(work: Callable[[], Any], seconds: float) -> Any:
-    """What ``work`` gives in a process of its own; None where it dies, an empty tuple where it runs out of time."""
+    """What ``work`` gives in a process of its own; None where it dies, an empty tuple where it runs out of time.
+
+    Raises ``RuntimeError`` where ``work`` raises.
+    """
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(work, theirs, int(seconds) + 1))
@@ -57,7 +61,10 @@ def forked(work: Callable[[], Any], seconds: float) -> Any:
     try:
         if not ours.poll(_PATIENCE * seconds):
             return ()
-        return ours.recv()
+        found, error = ours.recv()
+        if error:
+            raise RuntimeError(error)
+        return found
     except EOFError:
         process.join()
         return () if process.exitcode == -signal.SIGXCPU else None
@@ -71,15 +78,19 @@ def _child(work: Callable[[], Any], pipe: Any, seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     for number in (1, 2):
         os.dup2(os.open(os.devnull, os.O_WRONLY), number)
-    pipe.send(work())
+    try:
+        pipe.send((work(), ""))
+    except Exception:
+        pipe.send((None, traceback.format_exc()))
     pipe.close()
     os._exit(0)
 
 
 def prepare(tests: list[Path]) -> None:
     """Import what the tests import, but for the project's own modules."""
+    importlib.import_module("torch._dynamo")  # which optimisers import once they are made
     names = forked(lambda: (_pytest(["--collect-only", *map(str, tests)]), sorted(sys.modules))[1], 300)
-    for name in (*(names or ()), "torch._dynamo"):  # which optimisers import once they are made
+    for name in names or ():
         if name.partition(".")[0] not in OWN and not name.startswith("__"):
             try:
                 importlib.import_module(name)
