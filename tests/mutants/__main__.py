@@ -48,7 +48,7 @@ def _digest(*parts: bytes) -> str:
 
 
 def reach() -> list[dict[str, Any]]:
-    """What each test of the core reaches (``bench.Reached``), measured where a file of tests or the core changed."""
+    """What each test of the core reaches (``bench.reached``), measured where a file of tests or the core changed."""
     common = [path.read_bytes() for path in [*sorted(CORE.rglob("*.py")), TESTS / "conftest.py"]]
     files = {
         path: _digest(path.read_bytes(), *common) for path in sorted(TESTS.glob("test_*.py")) if path.name not in SLOW
@@ -58,8 +58,8 @@ def reach() -> list[dict[str, Any]]:
     for path, digest in files.items():
         if known.get(path.name, {}).get("digest") != digest:
             tests = bench.reached(path, MOST_FILE)
-            known[path.name] = {"digest": digest, "tests": tests or []}
-            print(path.name, len(tests or []), "tests", flush=True)
+            known[path.name] = {"digest": digest, "tests": tests}
+            print(path.name, len(tests), "tests", flush=True)
             write_json(REACHED, known)
     return [test for path in files for test in known[path.name]["tests"]]
 
@@ -100,37 +100,33 @@ def reasons() -> dict[tuple[str, str, str], str]:
 
 def measure(names: Sequence[str], sample: int, seed: int) -> None:
     """Try what has not been tried, one mutant of each module after the other."""
-    about = {
-        "command": f"python -m tests.mutants --sample {sample} --seed {seed}",
-        "commit": commit(),
-        "machine": machine(),
-    }
-    result = {**(json.loads(RESULT.read_text()) if RESULT.exists() else {"modules": {}}), **about}
+    command = f"python -m tests.mutants --sample {sample} --seed {seed}"
+    about = {"command": command, "commit": commit(), "machine": machine()}
+    before = json.loads(RESULT.read_text())["modules"] if RESULT.exists() else {}
     bench.prepare([path for path in TESTS.glob("test_*.py") if path.name not in SLOW])
     tests = reach()
     sources = {name: (CORE / name).read_text() for name in names}
+    sizes = {name: len(mutants(source)) for name, source in sources.items()}
     drawn = {name: sampled(name, sample, seed) for name in names}
-    before = {name: result["modules"].get(name, {"tried": []}) for name in names}
-    for name in names:
-        keys = {(each.text, each.change) for each in drawn[name]}
-        kept = [each for each in before[name]["tried"] if (each["line"], each["change"]) in keys]
-        result["modules"][name] = {"mutants": len(mutants(sources[name])), "tried": kept}
+    found = {name: [_known(before, name, mutant) for mutant in drawn[name]] for name in names}
     for rank in range(max(map(len, drawn.values()))):
         for name in names:
             if rank < len(drawn[name]):
-                mutant, entries = drawn[name][rank], result["modules"][name]["tried"]
-                old = next(
-                    (each for each in entries if (each["line"], each["change"]) == (mutant.text, mutant.change)), None
-                )
+                mutant, old = drawn[name][rank], found[name][rank]
                 new = tried(name, sources[name], mutant, chosen(name, mutant, tests), old)
-                if new is not old:
-                    result["modules"][name]["tried"] = [*(each for each in entries if each is not old), new]
-                    print(f"{name}:{mutant.line}", mutant.change, new["outcome"], new["test"], flush=True)
-                    write_json(RESULT, result)
-    write_json(
-        RESULT,
-        {**result, "modules": {name: result["modules"][name] for name in modules() if name in result["modules"]}},
-    )
+                if new is old:
+                    continue
+                found[name][rank] = new
+                print(f"{name}:{mutant.line}", mutant.change, new["outcome"], new["test"], flush=True)
+                now = {at: {"mutants": sizes[at], "tried": [each for each in found[at] if each]} for at in names}
+                every = {**before, **now}
+                write_json(RESULT, {**about, "modules": {at: every[at] for at in modules() if at in every}})
+
+
+def _known(before: dict[str, Any], module: str, mutant: Mutant) -> dict[str, Any] | None:
+    """What came of a mutant in an earlier run."""
+    every = before.get(module, {"tried": []})["tried"]
+    return next((each for each in every if (each["line"], each["change"]) == (mutant.text, mutant.change)), None)
 
 
 def tried(

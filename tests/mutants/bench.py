@@ -23,7 +23,6 @@ import time
 import traceback
 import types
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -35,17 +34,8 @@ OWN = ("one_layer_lt", "fairseq_plugins", "data_prep", "scripts", "tests")
 _EXAMPLES = 10  # of hypothesis
 _MEMORY = 16 << 30
 _PATIENCE = 20  # times the time of the processor that a process may take, by the clock
-_OPTIONS = ["-q", "-x", "--tb=no", "--no-header", "--no-summary", "-p", "no:cacheprovider", "-p", "no:xdist"]
-
-
-@dataclass(frozen=True)
-class Reached:
-    """A test: how long it takes, digest of its source, and of each module the lines that it runs."""
-
-    test: str
-    seconds: float
-    digest: str
-    lines: dict[str, list[int]]
+_OPTIONS = ["-q", "-x", "--tb=no", "--no-header", "--no-summary", "--assert=plain"]
+_OPTIONS += [word for name in ("cacheprovider", "xdist", "hypothesispytest") for word in ("-p", f"no:{name}")]
 
 
 def forked(work: Callable[[], Any], seconds: float) -> Any:
@@ -96,6 +86,8 @@ def prepare(tests: list[Path]) -> None:
                 importlib.import_module(name)
             except Exception:  # a module of another name than its file's, or a test's own
                 continue
+    few = hypothesis.settings(max_examples=1, database=None)
+    few(hypothesis.given(hypothesis.strategies.integers())(lambda _: None))()  # once for all it looks for constants
     gc.collect()
     gc.freeze()
 
@@ -104,7 +96,8 @@ class _Watch:
     """A plugin that runs some tests in an order, with few examples, and tells what came of it."""
 
     def __init__(self, wanted: Optional[list[str]] = None, most: float = 0) -> None:
-        self.wanted, self.most, self.failed, self.reached = wanted, most, "", list[Reached]()
+        self.wanted, self.most, self.failed = wanted, most, ""
+        self.reached: dict[str, dict[str, Any]] = {}
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
@@ -136,18 +129,18 @@ class _Watch:
             return (yield)
         finally:
             sys.settrace(None)
-            seconds = time.process_time() - began
-            source = hashlib.sha256(inspect.getsource(inspect.unwrap(item.function)).encode()).hexdigest()[:12]
-            found = {name: sorted(some) for name, some in lines.items()}
-            self.reached.append(Reached(item.nodeid, round(seconds, 3), source, found))
-            if sum(each.seconds for each in self.reached) > self.most:
-                item.session.shouldstop = "slow"
+            source = inspect.getsource(inspect.unwrap(item.function))
+            self.reached[item.nodeid] = {
+                "test": item.nodeid,
+                "seconds": round(time.process_time() - began, 3),
+                "digest": hashlib.sha256(source.encode()).hexdigest()[:12],
+                "lines": {name: sorted(some) for name, some in lines.items()},
+            }
+            if sum(each["seconds"] for each in self.reached.values()) > self.most:
+                item.session.shouldstop = "enough"
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        if report.failed:
-            self.failed = report.nodeid
-            if self.wanted is None:
-                self.reached = [each for each in self.reached if each.test != report.nodeid]
+        self.failed = report.nodeid if report.failed else self.failed
 
 
 def _tracer(lines: dict[str, set[int]]) -> Any:
@@ -174,15 +167,18 @@ def _pytest(arguments: list[str], *plugins: Any) -> int:
     return int(pytest.main([*_OPTIONS, *arguments], plugins=list(plugins)))
 
 
-def reached(file: Path, most: float) -> Optional[list[dict[str, Any]]]:
-    """What each test of a file reaches, until ``most`` seconds have gone."""
+def reached(file: Path, most: float) -> list[dict[str, Any]]:
+    """Of each test of a file: "test", its name; "seconds" that it takes; the "digest" of its source; and "lines".
+
+    Those are by module, as paths within the package. Ends after ``most`` seconds, or where a test fails.
+    """
 
     def work() -> list[dict[str, Any]]:
         watch = _Watch(most=most)
         _pytest([str(file)], watch)
-        return [asdict(each) for each in watch.reached]
+        return [each for name, each in watch.reached.items() if name != watch.failed]
 
-    return forked(work, 4 * most) or None
+    return list(forked(work, 4 * most) or ())
 
 
 def tried(path: Path, tree: ast.Module, tests: list[str], seconds: float) -> tuple[str, str]:
