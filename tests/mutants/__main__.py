@@ -79,7 +79,7 @@ def chosen(module: str, mutant: Mutant, tests: Sequence[dict[str, Any]]) -> list
     found = []
     for test in near:
         sums += test["seconds"]
-        if found and sums > MOST_MUTANT:
+        if sums > MOST_MUTANT:
             break
         found.append(test)
     return found

@@ -194,7 +194,7 @@ def tried(path: Path, tree: ast.Module, tests: list[str], seconds: float) -> tup
         files = dict.fromkeys(test.partition("::")[0] for test in tests)
         return ("survived" if _pytest(list(files), watch) == 0 else "killed"), watch.failed
 
-    found = forked(work, seconds)
+    found = forked(work, seconds) if tests else ("survived", "")
     return found or ("killed" if found is None else "out of time", "")
 
 
