@@ -195,3 +195,13 @@ def test_options_at_their_limits(name: str, options: dict[str, Any]) -> None:
 def test_thresholds_that_signed_cannot_have(options: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         rule_of("signed", options)
+
+
+def test_what_fused_kernels_know() -> None:
+    """The keep ratio, and whether magnitudes are ranked: of rules that do nothing but select, tensor by tensor."""
+    told = {name: rule_of(name, {}).fused(training=False) for name in RULES}
+    assert {name: fused for name, fused in told.items() if fused} == {"edge_popup": (0.5, True), "topk": (0.5, False)}
+    assert rule_of("topk", {"scope": "global"}).fused(training=False) is None
+    ramp = rule_of("edge_popup", {"ramp": 10})
+    ramp.context.update = 5
+    assert (ramp.fused(training=True), ramp.fused(training=False)) == ((0.75, True), (0.5, True))

@@ -131,5 +131,6 @@ def _constants(value: object) -> Iterator[object]:
 
 
 def _is_text(node: Any) -> bool:
-    """Whether it is a docstring: a string for itself."""
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    """Whether it is a docstring, a string for itself, or the list of a module's public names."""
+    names = [getattr(target, "id", "") for target in node.targets] if isinstance(node, ast.Assign) else []
+    return names == ["__all__"] or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))

@@ -48,7 +48,7 @@ def test_every_small_change_is_made() -> None:
         ("x -= True", ["x -= True -> x += True", "True -> False"]),
         ("for x in y:\n    break", ["break -> continue"]),
         ("1 + 1", ["1 + 1 -> 1 - 1", "1 -> 2", "1 -> 2 (2)"]),  # alike, and yet told apart
-        ("from a import b\nx: int\nf'{a + 1}'", []),
+        ("from a import b\nx: int\nf'{a + 1}'\n__all__ = ['b']", []),
     ],
 )
 def test_changes(source: str, changes: list[str]) -> None:
