@@ -39,4 +39,4 @@ def test_without(processor: Path, caplog: pytest.LogCaptureFixture, said: str | 
 
 
 def test_the_system_is_asked() -> None:
-    assert precision.CPUINFO == Path("/proc/cpuinfo")
+    assert str(precision.CPUINFO) == "/proc/cpuinfo"

@@ -95,3 +95,4 @@ def test_defaults_are_for_good() -> None:
     }
     config = MaskConfig()
     assert (config.rescale, config.drop, config.lock, config.tiles) == ("none", 0.0, 0.0, (1, 1))
+    assert {RULES[rule]().keep for rule in RULES if hasattr(RULES[rule], "keep")} == {0.5}

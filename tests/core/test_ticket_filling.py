@@ -57,6 +57,11 @@ class TestFilling:
         with pytest.raises(TicketError, match=r"holds head.weight, which the model does not have"):
             ticket.fill_(fresh("tied")[0])
 
+    def test_a_counter_that_the_ticket_does_not_hold_stays(self, flaw_file: Path) -> None:
+        model = nn.ModuleDict({**three(), "n": nn.Module()})
+        model["n"].register_buffer("weight", torch.tensor([5.0]))
+        assert load_ticket(flaw_file).fill_(model)["n"].weight.tolist() == [5.0]
+
     def test_a_weight_under_a_mask_and_dense(self, flaw_file: Path) -> None:
         ticket = load_ticket(resign(flaw_file, set_tensor("dense.a.weight", torch.zeros(2, 4))))
         with pytest.raises(TicketError, match=r"holds a\.weight twice"):

@@ -116,6 +116,18 @@ class TestTicketSet:
         assert (len(tried.model("a")), len(tried.model("b")), Toy.built) == (2, 3, 2)
         assert len(tried.pool) == 1
 
+    def test_languages_are_no_part_of_a_model(self) -> None:
+        ticket = self.ticket()
+        about = [{"source": "de"}, {"source": "en", "target": "de"}, {"text": {"moses": True}}, {"width": 4}]
+        every = {
+            str(number): Ticket(**{**vars(ticket), "architecture": {**ticket.architecture, **each}})
+            for number, each in enumerate(about)
+        }
+        tried = TicketSet(every)
+        models = [tried.model(name) for name in every]
+        assert models[0] is models[1] is models[2]
+        assert models[3] is not models[0]
+
     def test_translators(self) -> None:
         tried = TicketSet({"a": self.ticket(), "b": self.ticket(keep=0.3)})
         engine, quantization, model = tried.use("a")

@@ -14,6 +14,7 @@ import hashlib
 import json
 import random
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -65,24 +66,19 @@ def reach() -> list[dict[str, Any]]:
 
 
 def chosen(module: str, mutant: Mutant, tests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The tests that reach the mutant's lines, or where none does (or all do: on import) its module.
+    """The tests that reach the mutant's lines; where none does, as what runs on import, those that reach its module.
 
-    First those named after it, the fastest first, up to a sum of seconds.
+    Those whose file is named after it come first, and are taken where no test reaches it; then the fastest, up to a
+    sum of seconds.
     """
-    span = set(range(mutant.line, mutant.last_line + 1))
-    near = [test for test in tests if span & set(test["lines"].get(module, ()))]
-    near = near or [test for test in tests if module in test["lines"]]
-    path = Path(module)
+    span, path = set(range(mutant.line, mutant.last_line + 1)), Path(module)
     names = (path.stem, path.parent.name.rstrip("s") or path.stem)
-    near.sort(key=lambda test: (not any(name in test["test"].partition("::")[0] for name in names), test["seconds"]))
-    sums = 0.0
-    found = []
-    for test in near:
-        sums += test["seconds"]
-        if sums > MOST_MUTANT:
-            break
-        found.append(test)
-    return found
+    own = {test["test"] for test in tests if any(name in test["test"].partition("::")[0] for name in names)}
+    near = [test for test in tests if not span.isdisjoint(test["lines"].get(module, ()))]
+    near = near or [test for test in tests if module in test["lines"] or test["test"] in own]
+    near.sort(key=lambda test: (test["test"] not in own, test["seconds"]))
+    sums = accumulate(test["seconds"] for test in near)
+    return [test for test, seconds in zip(near, sums) if seconds <= MOST_MUTANT]
 
 
 def sampled(module: str, sample: int, seed: int) -> list[Mutant]:
