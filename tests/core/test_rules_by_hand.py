@@ -202,6 +202,7 @@ def test_what_fused_kernels_know() -> None:
     told = {name: rule_of(name, {}).fused(training=False) for name in RULES}
     assert {name: fused for name, fused in told.items() if fused} == {"edge_popup": (0.5, True), "topk": (0.5, False)}
     assert rule_of("topk", {"scope": "global"}).fused(training=False) is None
+    assert MaskConfig(rule="topk", keep=0.3).new_rule().fused(training=True) == (0.3, False)  # not 0.30000000000000004
     ramp = rule_of("edge_popup", {"ramp": 10})
     ramp.context.update = 5
     assert (ramp.fused(training=True), ramp.fused(training=False)) == ((0.75, True), (0.5, True))

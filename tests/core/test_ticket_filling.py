@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Callable
 
@@ -120,9 +121,12 @@ class TestArchitecture:
     def test_an_unknown_one(self, flaw_file: Path, kind: Any) -> None:
         ticket = load_ticket(resign(flaw_file, set_entry("architecture", "kind", kind)))
         with pytest.raises(
-            TicketError, match=r"the ticket's architecture .* is unknown; known are fairseq_transformer"
+            TicketError, match=r"the ticket's architecture .* is unknown; known are fairseq_transformer, vision$"
         ):
             ticket.model()
+
+    def test_those_that_are_known_are_there(self) -> None:
+        assert all(find_spec(module) for module in ticket_module.ARCHITECTURES.values())
 
     def test_one_that_is_not_installed(self, flaw_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(ticket_module.ARCHITECTURES, "toy", "no_such_package.ticket")

@@ -34,7 +34,7 @@ REACHED = ROOT / "runs" / "mutants" / "reached.json"  # costs minutes, and follo
 NAMES = "selection weights layout parametrization maskable projection sharing config pruning precision"
 FOLDERS = ("rules", "ticket")
 SLOW = {"test_kernels.py", "test_compile.py", "test_ticket_fuzz.py"}
-MOST_FILE, MOST_MUTANT = 12, 5  # seconds of tests
+MOST = 12  # seconds of each file of tests
 COLUMNS = ("module", "mutants", "tried", "killed", "of these, out of time", "killed since", "survive")
 
 
@@ -58,18 +58,18 @@ def reach() -> list[dict[str, Any]]:
     REACHED.parent.mkdir(parents=True, exist_ok=True)
     for path, digest in files.items():
         if known.get(path.name, {}).get("digest") != digest:
-            tests = bench.reached(path, MOST_FILE)
+            tests = bench.reached(path, MOST)
             known[path.name] = {"digest": digest, "tests": tests}
             print(path.name, len(tests), "tests", flush=True)
             write_json(REACHED, known)
     return [test for path in files for test in known[path.name]["tests"]]
 
 
-def chosen(module: str, mutant: Mutant, tests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def chosen(module: str, mutant: Mutant, tests: Sequence[dict[str, Any]], most: float) -> list[dict[str, Any]]:
     """The tests that reach the mutant's lines; where none does, as what runs on import, those that reach its module.
 
     Those whose file is named after it come first, and are taken where no test reaches it; then the fastest, up to a
-    sum of seconds.
+    sum of ``most`` seconds.
     """
     span, path = set(range(mutant.line, mutant.last_line + 1)), Path(module)
     names = (path.stem, path.parent.name.rstrip("s") or path.stem)
@@ -78,7 +78,7 @@ def chosen(module: str, mutant: Mutant, tests: Sequence[dict[str, Any]]) -> list
     near = near or [test for test in tests if module in test["lines"] or test["test"] in own]
     near.sort(key=lambda test: (test["test"] not in own, test["seconds"]))
     sums = accumulate(test["seconds"] for test in near)
-    return [test for test, seconds in zip(near, sums) if seconds <= MOST_MUTANT]
+    return [test for test, seconds in zip(near, sums) if seconds <= most]
 
 
 def sampled(module: str, sample: int, seed: int) -> list[Mutant]:
@@ -94,7 +94,7 @@ def reasons() -> dict[tuple[str, str, str], str]:
     return {(each["module"], each["line"], each["change"]): each["reason"] for each in read_toml(REASONS)["survivor"]}
 
 
-def measure(names: Sequence[str], sample: int, seed: int) -> None:
+def measure(names: Sequence[str], sample: int, seed: int, most: float) -> None:
     """Try what has not been tried, one mutant of each module after the other."""
     command = f"python -m tests.mutants --sample {sample} --seed {seed}"
     about = {"command": command, "commit": commit(), "machine": machine()}
@@ -109,7 +109,7 @@ def measure(names: Sequence[str], sample: int, seed: int) -> None:
         for name in names:
             if rank < len(drawn[name]):
                 mutant, old = drawn[name][rank], found[name][rank]
-                new = tried(name, sources[name], mutant, chosen(name, mutant, tests), old)
+                new = tried(name, sources[name], mutant, chosen(name, mutant, tests, most), old)
                 if new is old:
                     continue
                 found[name][rank] = new
@@ -171,7 +171,7 @@ def _survivors(result: dict[str, Any]) -> Iterator[list[str]]:
             if each["outcome"] == "survived" or each["since"]:
                 why = known.get((name, each["line"], each["change"]), "not looked at")
                 if each["since"]:
-                    why = f"killed by a new test: `{each['test'].rpartition('::')[2]}`"
+                    why = f"killed since by `{each['test'].rpartition('::')[2]}`"
                 yield [f"`{name}`: {_code(each['line'])}", _code(each["change"]), why]
 
 
@@ -183,11 +183,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("--sample", type=int, default=12, metavar="N", help="how many of each module (12)")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the sample (1)")
+    parser.add_argument("--most", type=float, default=5, metavar="SECONDS", help="of tests for each (5)")
     parser.add_argument("--modules", nargs="+", metavar="NAME", choices=modules(), help="only these, as rules/sign.py")
     parser.add_argument("--page", action="store_true", help="try nothing: only write the page")
     args = parser.parse_args()
     if not args.page:
-        measure(args.modules or modules(), args.sample, args.seed)
+        measure(args.modules or modules(), args.sample, args.seed, args.most)
     put_table(PAGE, "python -m tests.mutants", table(json.loads(RESULT.read_text())))
 
 

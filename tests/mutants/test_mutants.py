@@ -89,5 +89,6 @@ def test_tests_that_reach_a_line_are_chosen() -> None:
     names = ["core/test_a.py::a", "core/test_a.py::b", "core/test_sharing.py::c", "core/test_b.py::d"]
     tests = [{"test": name, "seconds": 1.0, "lines": some} for name, some in zip(names, lines)]
     first, second = mutants("x = 1\ny = 2")
-    assert [test["test"][-1] for test in program.chosen("sharing.py", first, tests)] == ["c", "b"]
-    assert [test["test"][-1] for test in program.chosen("sharing.py", second, tests)] == ["c", "a", "b"]  # on import
+    assert [test["test"][-1] for test in program.chosen("sharing.py", first, tests, 5)] == ["c", "b"]
+    assert [test["test"][-1] for test in program.chosen("sharing.py", second, tests, 5)] == ["c", "a", "b"]  # on import
+    assert [test["test"][-1] for test in program.chosen("sharing.py", second, tests, 2)] == ["c", "a"]
