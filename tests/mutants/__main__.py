@@ -168,10 +168,8 @@ def _survivors(result: dict[str, Any]) -> Iterator[list[str]]:
     known = reasons()
     for name, module in result["modules"].items():
         for each in module["tried"]:
-            if each["outcome"] == "survived" or each["since"]:
+            if each["outcome"] == "survived":
                 why = known.get((name, each["line"], each["change"]), "not looked at")
-                if each["since"]:
-                    why = f"killed since by `{each['test'].rpartition('::')[2]}`"
                 yield [f"`{name}`: {_code(each['line'])}", _code(each["change"]), why]
 
 
