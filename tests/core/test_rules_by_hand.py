@@ -206,3 +206,8 @@ def test_what_fused_kernels_know() -> None:
     ramp = rule_of("edge_popup", {"ramp": 10})
     ramp.context.update = 5
     assert (ramp.fused(training=True), ramp.fused(training=False)) == ((0.75, True), (0.5, True))
+
+
+def test_one_weight_is_of_its_own_magnitude() -> None:
+    rule = MaskConfig(rule="biprop", keep=1 / 6).new_rule()
+    assert rule.effective_weight(SCORES, WEIGHT).tolist() == [[0, 0, 0], [0, 0, -60]]
