@@ -211,3 +211,11 @@ def test_what_fused_kernels_know() -> None:
 def test_one_weight_is_of_its_own_magnitude() -> None:
     rule = MaskConfig(rule="biprop", keep=1 / 6).new_rule()
     assert rule.effective_weight(SCORES, WEIGHT).tolist() == [[0, 0, 0], [0, 0, -60]]
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("edge_popup", [-0.2, 0.1]), ("bernoulli", [-5, 2.5]), ("continuous", [-0.5, 0.25]), ("gem_miner", [0, 0.75])],
+)
+def test_scores_start_within_bounds_of_the_rule(name: str, start: list[float]) -> None:
+    assert rule_of(name, {}).start(torch.tensor([-0.2, 0.1]), 0.2).tolist() == pytest.approx(start)

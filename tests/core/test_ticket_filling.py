@@ -117,6 +117,11 @@ class TestArchitecture:
             with pytest.raises(TicketError, match="does not say how to build its network"):
                 use(load_ticket(flaw_file))
 
+    @pytest.mark.parametrize(("architecture", "named"), [({}, "none named"), ({"kind": "vision"}, "vision")])
+    def test_what_python_shows(self, architecture: dict[str, Any], named: str) -> None:
+        ticket = Ticket.of(masked(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))), architecture)
+        assert repr(ticket) == f"<Ticket: 2 masks over 1 random weights, architecture: {named}>"
+
     @pytest.mark.parametrize("kind", ["os", "", 7, ["fairseq_transformer"], {}, "fairseq_plugins.ticket"])
     def test_an_unknown_one(self, flaw_file: Path, kind: Any) -> None:
         ticket = load_ticket(resign(flaw_file, set_entry("architecture", "kind", kind)))
