@@ -207,6 +207,14 @@ def test_the_twin_is_left_as_it_is_and_only_scores_change() -> None:
     assert digests == [masked_weight(layer.fc1).shared.digest() for layer in model.encoder["layers"]]
 
 
+def test_signed_scores_are_as_large_as_the_dense_weights() -> None:
+    random, dense = torch.tensor([4.0, 1.0, 2.0, -3.0]), torch.tensor([1.0, -2.0, 3.0, -4.0])
+    scores = MaskConfig(rule="signed").new_rule().project(random * dense, random.square(), 3.0)
+    size = 3 / math.sqrt(3) / math.sqrt(30 / 4)  # of a spread as standard scores have it
+    assert scores.abs().sort().values.tolist() == pytest.approx([size, 2 * size, 3 * size, 4 * size])
+    assert scores.signbit().tolist() == [False, True, False, False]
+
+
 class TestRefused:
     def test_leaves_the_scores(self) -> None:
         model, dense = mask_(Stacks(), MaskConfig()), dict(Stacks().state_dict())

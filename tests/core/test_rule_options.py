@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from one_layer_lt import MaskConfig
+from one_layer_lt import RULES, MaskConfig
+from one_layer_lt.config import option_fields
 
 
 class TestBadInput:
@@ -25,11 +26,21 @@ class TestBadInput:
             ({"rule": "bernoulli", "scale_fan": True}, "scale_fan: the rule bernoulli has no keep ratio"),
             ({"rule": "annealed", "options": {"schedule": "steps"}}, "schedule must be one of linear, .* not 'steps'"),
             ({"rule": "annealed", "options": {"last": 2.0}}, "last must be a temperature"),
+            ({"rule": "annealed", "options": {"first": 0.0}}, "annealed: first must be a positive temperature, not 0"),
+            ({"rule": "annealed", "options": {"last": 0.0}}, r"last must be a temperature in \(0, 1.0\], not 0.0"),
+            ({"rule": "annealed", "options": {"over": -1}}, "over must be at least 0 updates, not -1"),
             ({"rule": "annealed", "options": {"over": 1.5}}, "over must be an integer, not 1.5"),
             ({"rule": "bernoulli", "options": {"evaluate": "mean"}}, "evaluate must be one of threshold, sample"),
             ({"rule": "sigmoid_threshold", "options": {"threshold": 1}}, "threshold must be between 0 and 1"),
             ({"rule": "threshold", "options": {"threshold": math.nan}}, "threshold must be a finite number"),
             ({"rule": "gem_miner", "options": {"period": 0}}, "period must be at least 1"),
+            ({"rule": "gem_miner", "options": {"l2": 1.0}}, r"l2 must be in \[0, 1\), not 1.0"),
+            ({"rule": "gem_miner", "options": {"l2": -0.1}}, r"l2 must be in \[0, 1\), not -0.1"),
+            ({"rule": "iterand", "options": {"period": 0}}, "period must be at least 1 update, not 0"),
+            ({"rule": "iterand", "options": {"fraction": 1.1}}, r"fraction must be in \(0, 1\], not 1.1"),
+            ({"rule": "multicoat", "options": {"coats": [1.1]}}, r"coats must be 1 to 16 fractions in \(0, 1\]"),
+            ({"rule": "multicoat", "options": {"coats": [1 / n for n in range(1, 18)]}}, "coats must be 1 to 16"),
+            ({"rule": "sigmoid_threshold", "options": {"threshold": 0.0}}, "threshold must be between 0 and 1, not 0"),
             ({"rule": "gem_miner", "options": {"over": 50}}, "over must be at least the period of 100"),
             ({"rule": "iterand", "options": {"fraction": 0}}, r"fraction must be in \(0, 1\], not 0"),
             ({"options": {"scope": "layer"}}, "scope must be one of tensor, global"),
@@ -61,3 +72,27 @@ class TestBadInput:
         assert plain == MaskConfig(rule="multicoat")
         assert hash(plain) == hash(MaskConfig(rule="multicoat"))
         assert plain != MaskConfig(rule="multicoat", options={"coats": [0.3, 0.1]})
+
+
+def test_defaults_are_for_good() -> None:
+    """A ticket leaves them out: with another default, old ones would mean another mask."""
+    ranked = {"scope": "tensor", "ramp": 0}
+    annealed = {"first": 1.0, "last": 0.02, "over": 2000, "schedule": "exponential"}
+    assert {rule: option_fields(rule) for rule in RULES} == {
+        "edge_popup": ranked,
+        "topk": ranked,
+        "biprop": ranked,
+        "signed": {**ranked, "threshold": None},
+        "iterand": {**ranked, "period": 300, "fraction": 0.1},
+        "sign": {},
+        "threshold": {"threshold": 0.0},
+        "sigmoid_threshold": {"threshold": 0.5},
+        "bernoulli": {"evaluate": "threshold", "sample_seed": 1},
+        "annealed": annealed,
+        "continuous": {**annealed, "last": 0.1},
+        "gem_miner": {"period": 100, "over": 1000, "l2": 1e-5},
+        "multicoat": {"coats": (0.3, 0.0788, 0.0315)},
+    }
+    config = MaskConfig()
+    assert (config.rescale, config.drop, config.lock, config.tiles) == ("none", 0.0, 0.0, (1, 1))
+    assert {RULES[rule]().keep for rule in RULES if hasattr(RULES[rule], "keep")} == {0.5}

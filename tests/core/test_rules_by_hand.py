@@ -195,3 +195,27 @@ def test_options_at_their_limits(name: str, options: dict[str, Any]) -> None:
 def test_thresholds_that_signed_cannot_have(options: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         rule_of("signed", options)
+
+
+def test_what_fused_kernels_know() -> None:
+    """The keep ratio, and whether magnitudes are ranked: of rules that do nothing but select, tensor by tensor."""
+    told = {name: rule_of(name, {}).fused(training=False) for name in RULES}
+    assert {name: fused for name, fused in told.items() if fused} == {"edge_popup": (0.5, True), "topk": (0.5, False)}
+    assert rule_of("topk", {"scope": "global"}).fused(training=False) is None
+    assert MaskConfig(rule="topk", keep=0.3).new_rule().fused(training=True) == (0.3, False)  # not 0.30000000000000004
+    ramp = rule_of("edge_popup", {"ramp": 10})
+    ramp.context.update = 5
+    assert (ramp.fused(training=True), ramp.fused(training=False)) == ((0.75, True), (0.5, True))
+
+
+def test_one_weight_is_of_its_own_magnitude() -> None:
+    rule = MaskConfig(rule="biprop", keep=1 / 6).new_rule()
+    assert rule.effective_weight(SCORES, WEIGHT).tolist() == [[0, 0, 0], [0, 0, -60]]
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("edge_popup", [-0.2, 0.1]), ("bernoulli", [-5, 2.5]), ("continuous", [-0.5, 0.25]), ("gem_miner", [0, 0.75])],
+)
+def test_scores_start_within_bounds_of_the_rule(name: str, start: list[float]) -> None:
+    assert rule_of(name, {}).start(torch.tensor([-0.2, 0.1]), 0.2).tolist() == pytest.approx(start)

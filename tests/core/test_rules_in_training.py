@@ -167,6 +167,14 @@ class TestGemMiner:
             optimizer.zero_grad()
         assert int(frozen[320:].sum()) > int(frozen[:320].sum()) * 80 / 320
 
+    def test_the_last_step_is_the_last_period_that_ends_in_time(self) -> None:
+        rule, scores = GemMiner(keep=0.25, period=2, over=5, l2=0.0), nn.Parameter(torch.arange(1.0, 9.0) / 8)
+        left = []
+        for update in range(9):
+            rule.advance([(None, scores)], update)  # type: ignore[list-item]
+            left.append(int((scores >= 0).sum()))
+        assert left == [8, 8, 4, 4, 2, 2, 2, 2, 2]
+
     def test_l2_shrinks(self) -> None:
         rule = GemMiner(l2=0.5)
         scores = nn.Parameter(torch.tensor([0.8, -1.0, 0.3]))

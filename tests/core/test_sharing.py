@@ -19,7 +19,7 @@ from one_layer_lt import (
     scores_of,
     summarize,
 )
-from one_layer_lt.sharing import share_key
+from one_layer_lt.sharing import SHARES, share_key, share_period
 
 FC1 = [f"encoder.layers.{i}.fc1" for i in range(3)]
 
@@ -160,3 +160,9 @@ def test_a_deep_copy_shares_with_itself_alone(stacks: nn.Module) -> None:
     copied = copy.deepcopy(mask_(stacks, MaskConfig()))
     assert pointers(copied, FC1).isdisjoint(pointers(stacks, FC1))
     assert [s.digest() for s in shared_weights(copied)] == [s.digest() for s in shared_weights(stacks)]
+
+
+def test_the_vector_alone_repeats() -> None:
+    """After a prime number of elements, the same for ever: tickets are drawn by it."""
+    periods = {"none": 0, "layer": 0, "layer_mask": 0, "stack": 0, "vector": 1_048_573}
+    assert {share: share_period(share) for share in SHARES} == periods

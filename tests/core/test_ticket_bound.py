@@ -40,6 +40,16 @@ def test_by_hand(masks: list[Mask], redraws: Any, asked: int, monkeypatch: pytes
         check_asked(masks, redraws, 5)
 
 
+def test_so_many_for_any_file_and_so_many_for_each_byte() -> None:
+    whole, rest = (replace(MASK, weight=replace(SPEC, shape=(rows, 4096))) for rows in (4096, 1))
+    check_asked([whole], {}, 0)
+    with pytest.raises(TicketError, match="asks for 16,777,224 weights, and a file of 0 bytes may for 16,777,216"):
+        check_asked([whole, MASK], {}, 0)
+    check_asked([whole, rest], {}, 4)
+    with pytest.raises(TicketError, match="a file of 3 bytes may for 16,780,288"):
+        check_asked([whole, rest], {}, 3)
+
+
 @pytest.mark.parametrize(
     "config",
     [

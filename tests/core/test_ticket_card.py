@@ -219,6 +219,15 @@ class TestModelCard:
         front, _ = self.parts(model_card(replace(ticket, card=card)))
         assert front == {**expected, "library_name": "one_layer_lt"}
 
+    @pytest.mark.parametrize(("kind", "tag"), [("vision", "image-classification"), ("mine", None), (None, None)])
+    def test_tasks(self, ticket: Ticket, kind: str | None, tag: str | None) -> None:
+        """Where a score is of nothing that is named, and the task of none that is known."""
+        card = {"name": "a", "scores": [{"metric": "top 1", "value": 0.5, "signature": "s"}]}
+        front, _ = self.parts(model_card(replace(ticket, card=card, architecture={"kind": kind} if kind else {})))
+        result = front["model-index"][0]["results"][0]
+        assert (front.get("pipeline_tag"), result["task"]) == (tag, {"type": tag or "other"})
+        assert result["dataset"] == {"type": "unknown", "name": "unknown"}
+
     def test_markup_is_text(self, ticket: Ticket) -> None:
         front, body = self.parts(model_card(replace(ticket, card=marked_card())))
         assert front["model-index"][0]["name"] == MARKUP

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Callable
 
@@ -56,6 +57,11 @@ class TestFilling:
         )
         with pytest.raises(TicketError, match=r"holds head.weight, which the model does not have"):
             ticket.fill_(fresh("tied")[0])
+
+    def test_a_counter_that_the_ticket_does_not_hold_stays(self, flaw_file: Path) -> None:
+        model = nn.ModuleDict({**three(), "n": nn.Module()})
+        model["n"].register_buffer("weight", torch.tensor([5.0]))
+        assert load_ticket(flaw_file).fill_(model)["n"].weight.tolist() == [5.0]
 
     def test_a_weight_under_a_mask_and_dense(self, flaw_file: Path) -> None:
         ticket = load_ticket(resign(flaw_file, set_tensor("dense.a.weight", torch.zeros(2, 4))))
@@ -111,13 +117,21 @@ class TestArchitecture:
             with pytest.raises(TicketError, match="does not say how to build its network"):
                 use(load_ticket(flaw_file))
 
+    @pytest.mark.parametrize(("architecture", "named"), [({}, "none named"), ({"kind": "vision"}, "vision")])
+    def test_what_python_shows(self, architecture: dict[str, Any], named: str) -> None:
+        ticket = Ticket.of(masked(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))), architecture)
+        assert repr(ticket) == f"<Ticket: 2 masks over 1 random weights, architecture: {named}>"
+
     @pytest.mark.parametrize("kind", ["os", "", 7, ["fairseq_transformer"], {}, "fairseq_plugins.ticket"])
     def test_an_unknown_one(self, flaw_file: Path, kind: Any) -> None:
         ticket = load_ticket(resign(flaw_file, set_entry("architecture", "kind", kind)))
         with pytest.raises(
-            TicketError, match=r"the ticket's architecture .* is unknown; known are fairseq_transformer"
+            TicketError, match=r"the ticket's architecture .* is unknown; known are fairseq_transformer, vision$"
         ):
             ticket.model()
+
+    def test_those_that_are_known_are_there(self) -> None:
+        assert all(find_spec(module) for module in ticket_module.ARCHITECTURES.values())
 
     def test_one_that_is_not_installed(self, flaw_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(ticket_module.ARCHITECTURES, "toy", "no_such_package.ticket")

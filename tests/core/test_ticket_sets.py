@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from one_layer_lt import MaskConfig, Ticket, TicketError, TicketSet, WeightPool
 from one_layer_lt.ticket import ticket as ticket_module
+from one_layer_lt.ticket.parts import WeightSpec
 from tests.support.tickets import NewModel, masked, tensors_of
 
 
@@ -51,6 +52,14 @@ class TestSharing:
         assert len(pool) == 2
         if other != {"share": "none"}:
             assert not torch.equal(pool.get(specs[0]), pool.get(specs[1]))
+
+    def test_weights_that_were_drawn_again_are_kept_apart(self) -> None:
+        spec, pool = WeightSpec("w", (2, 8), "kaiming_uniform", 1, 1.0, ""), WeightPool()
+        for number in (0, 1, 0):
+            redraws = torch.full((2, 8), number, dtype=torch.int16)
+            drawn = spec.drawn(redraws)
+            assert torch.equal(pool.get(replace(spec, digest=drawn.digest()), redraws), drawn.weight)
+        assert len(pool) == 2
 
     def test_a_model_has_its_own_tensors(self, fresh: NewModel) -> None:
         """Changing a filled model does not change what the pool holds."""
@@ -115,6 +124,18 @@ class TestTicketSet:
         tried = TicketSet({"a": self.ticket(), "b": self.ticket(layers=3)})
         assert (len(tried.model("a")), len(tried.model("b")), Toy.built) == (2, 3, 2)
         assert len(tried.pool) == 1
+
+    def test_languages_are_no_part_of_a_model(self) -> None:
+        ticket = self.ticket()
+        about = [{"source": "de"}, {"source": "en", "target": "de"}, {"text": {"moses": True}}, {"width": 4}]
+        every = {
+            str(number): Ticket(**{**vars(ticket), "architecture": {**ticket.architecture, **each}})
+            for number, each in enumerate(about)
+        }
+        tried = TicketSet(every)
+        models = [tried.model(name) for name in every]
+        assert models[0] is models[1] is models[2]
+        assert models[3] is not models[0]
 
     def test_translators(self) -> None:
         tried = TicketSet({"a": self.ticket(), "b": self.ticket(keep=0.3)})

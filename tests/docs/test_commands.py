@@ -23,7 +23,7 @@ from scripts.study import chosen, read_study
 
 from .shell import ROOT, commands, shown
 
-MAINS = {name: f"{name}.__main__" for name in ("tests.faults", "tests.hostile")}
+MAINS = {name: f"{name}.__main__" for name in ("tests.faults", "tests.hostile", "tests.mutants")}
 RECIPES = {"scripts/quickstart.sh": "scripts.quickstart"}
 # What else starts a subcommand of one-layer-lt, and which ("": the first argument says).
 STARTS = {"one_layer_lt": "", "one_layer_lt.vision": "vision", "scripts.score": "score"}
