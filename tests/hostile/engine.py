@@ -16,7 +16,6 @@ import tempfile
 import time
 import traceback
 from dataclasses import dataclass, field
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Callable, NoReturn, Optional
@@ -24,7 +23,7 @@ from typing import Any, Callable, NoReturn, Optional
 from one_layer_lt import load_ticket, terminal
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "tickets"
-CONSTANT = 512 << 20  # bytes for the interpreter, and what libraries load as they are used
+CONSTANT = 256 << 20  # bytes for the interpreter, and what libraries load as they are used
 SECONDS = 10  # of the processor
 _HARD = 2 << 30  # bytes of addresses above those before: what would take more fails
 _WALL = 120  # seconds after which a process that waits for something is ended
@@ -88,7 +87,6 @@ def run(case: Case) -> Found:
 
             done = _forked(read, box, log, counts, bounded=True)
             found = _found(case, done, log)
-            found.memory = max(0, done.memory - _idle())
             counts.seek(0)
             if several := counts.read().split():
                 found.tried, found.refused = map(int, several)
@@ -103,15 +101,10 @@ def run(case: Case) -> Found:
         return found
 
 
-@cache
-def _idle() -> int:
-    """Bytes of memory that a process takes which reads nothing."""
-    with tempfile.TemporaryFile("w+") as log:
-        return _forked(lambda: None, Path("/"), log, log).memory
-
-
 @dataclass(frozen=True)
 class _Ended:
+    """memory: bytes of its own above those that it was forked with, at most; files that are mapped do not count."""
+
     code: int
     seconds: float
     memory: int
@@ -121,6 +114,7 @@ def _forked(what: Callable[[], Any], folder: Path, log: Any, answer: Any, bounde
     """Call in a forked process, whose words go to ``log``."""
     sys.stdout.flush()
     sys.stderr.flush()
+    before = most = _own_memory(os.getpid())
     child = os.fork()
     if child == 0:
         _child(what, folder, log, answer, bounded)
@@ -129,12 +123,19 @@ def _forked(what: Callable[[], Any], folder: Path, log: Any, answer: Any, bounde
         pid, status, used = os.wait4(child, os.WNOHANG)
         if pid:
             break
+        most = max(most, _own_memory(child))
         if time.monotonic() > deadline:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child, signal.SIGKILL)
         time.sleep(0.002)
     code = os.waitstatus_to_exitcode(status)
-    return _Ended(code, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
+    return _Ended(code, used.ru_utime + used.ru_stime, most - before)
+
+
+def _own_memory(process: int) -> int:
+    """Its anonymous memory, in bytes; 0 once it has ended."""
+    found = re.search(r"^RssAnon:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)
+    return int(found[1]) << 10 if found else 0
 
 
 def _child(what: Callable[[], Any], folder: Path, log: Any, answer: Any, bounded: bool) -> NoReturn:
