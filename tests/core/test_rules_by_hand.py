@@ -219,3 +219,12 @@ def test_one_weight_is_of_its_own_magnitude() -> None:
 )
 def test_scores_start_within_bounds_of_the_rule(name: str, start: list[float]) -> None:
     assert rule_of(name, {}).start(torch.tensor([-0.2, 0.1]), 0.2).tolist() == pytest.approx(start)
+
+
+def test_how_many_a_mask_keeps_is_promised() -> None:
+    """But by rules whose threshold or chance decides, and where several tensors are ranked as one."""
+    promised = {name: rule_of(name, {}).kept(10) for name in RULES}
+    ranked = dict.fromkeys(["edge_popup", "topk", "biprop", "signed", "iterand"], 5)
+    assert {name: kept for name, kept in promised.items() if kept is not None} == {**ranked, "sign": 10, "multicoat": 3}
+    assert rule_of("topk", {"scope": "global"}).kept(10) is None
+    assert rule_of("signed", {"threshold": 0.1}).kept(10) is None
