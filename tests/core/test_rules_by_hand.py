@@ -228,3 +228,12 @@ def test_how_many_a_mask_keeps_is_promised() -> None:
     assert {name: kept for name, kept in promised.items() if kept is not None} == {**ranked, "sign": 10, "multicoat": 3}
     assert rule_of("topk", {"scope": "global"}).kept(10) is None
     assert rule_of("signed", {"threshold": 0.1}).kept(10) is None
+
+
+def test_what_only_some_rules_have() -> None:
+    scheduled = ["annealed", "continuous", "gem_miner", "iterand"]
+    assert [name for name in sorted(RULES) if rule_of(name, {}).is_scheduled] == scheduled
+    assert [rule_of("annealed", {"over": over}).is_scheduled for over in (0, 1)] == [False, True]
+    assert [rule_of("topk", {"ramp": ramp}).is_scheduled for ramp in (0, 1)] == [False, True]
+    with pytest.raises(NotImplementedError):
+        rule_of("sign", {}).selected_together([SCORES], training=False)

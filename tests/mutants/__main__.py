@@ -101,6 +101,7 @@ def measure(names: Sequence[str], sample: int, seed: int, most: float) -> None:
     before = json.loads(RESULT.read_text())["modules"] if RESULT.exists() else {}
     bench.prepare([path for path in TESTS.glob("test_*.py") if path.name not in SLOW])
     tests = reach()
+    digests = {test["test"]: test["digest"] for test in tests}
     sources = {name: (CORE / name).read_text() for name in names}
     sizes = {name: len(mutants(source)) for name, source in sources.items()}
     drawn = {name: sampled(name, sample, seed) for name in names}
@@ -109,7 +110,7 @@ def measure(names: Sequence[str], sample: int, seed: int, most: float) -> None:
         for name in names:
             if rank < len(drawn[name]):
                 mutant, old = drawn[name][rank], found[name][rank]
-                new = tried(name, sources[name], mutant, chosen(name, mutant, tests, most), old)
+                new = tried(name, sources[name], mutant, chosen(name, mutant, tests, most), digests, old)
                 if new is old:
                     continue
                 found[name][rank] = new
@@ -126,16 +127,25 @@ def _known(before: dict[str, Any], module: str, mutant: Mutant) -> dict[str, Any
 
 
 def tried(
-    module: str, source: str, mutant: Mutant, tests: Sequence[dict[str, Any]], old: dict[str, Any] | None
+    module: str,
+    source: str,
+    mutant: Mutant,
+    tests: Sequence[dict[str, Any]],
+    digests: dict[str, str],
+    old: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """What came of a mutant, as JSON: ``old`` itself where nothing that it depends on has changed."""
-    digests = {test["test"]: test["digest"] for test in tests}
-    digest, own = _digest(json.dumps(digests).encode()), _digest(source.encode())
+    """What came of a mutant, as JSON: ``old`` itself where it holds still.
+
+    That is where the module is the same, and so is the test that killed the mutant, or else all that were run.
+    digests: of every test.
+    """
+    names = [test["test"] for test in tests]
+    digest, own = _digest(*(f"{name} {digests[name]}".encode() for name in names)), _digest(source.encode())
     same = old is not None and old["source"] == own
-    if same and (old["tests"] == digest or (old["test"] and old["digest"] == digests.get(old["test"]))):
+    if same and (old["digest"] == digests.get(old["test"]) if old["test"] else old["tests"] == digest):
         return old
     seconds = 5 + 2 * sum(test["seconds"] for test in tests)
-    outcome, test = bench.tried(CORE / module, mutated(source, mutant.number), list(digests), seconds)
+    outcome, test = bench.tried(CORE / module, mutated(source, mutant.number), names, seconds)
     since = old is not None and outcome != "survived" and (old["since"] or old["outcome"] == "survived")
     return {
         "line": mutant.text,
