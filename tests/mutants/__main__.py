@@ -69,14 +69,14 @@ def chosen(module: str, mutant: Mutant, tests: Sequence[dict[str, Any]], most: f
     """The tests that reach the mutant's lines; where none does, as what runs on import, those that reach its module.
 
     Those whose file is named after it come first, and are taken where no test reaches it; then the fastest, up to a
-    sum of ``most`` seconds.
+    sum of ``most`` seconds. A module of constants has nothing to reach.
     """
     span, path = set(range(mutant.line, mutant.last_line + 1)), Path(module)
     names = (path.stem, path.parent.name.rstrip("s") or path.stem)
     own = {test["test"] for test in tests if any(name in test["test"].partition("::")[0] for name in names)}
     near = [test for test in tests if not span.isdisjoint(test["lines"].get(module, ()))]
     near = near or [test for test in tests if module in test["lines"] or test["test"] in own]
-    near.sort(key=lambda test: (test["test"] not in own, test["seconds"]))
+    near.sort(key=lambda test: (module not in test["lines"], test["test"] not in own, test["seconds"]))
     sums = accumulate(test["seconds"] for test in near)
     return [test for test, seconds in zip(near, sums) if seconds <= most]
 
