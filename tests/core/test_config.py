@@ -65,6 +65,11 @@ def test_every_good_value_is_accepted_and_survives_a_copy(config: MaskConfig) ->
     assert hash(dataclasses.replace(config)) == hash(config)
 
 
+def test_keep_may_be_just_what_is_locked_or_all_that_is_not_dropped() -> None:
+    assert MaskConfig(keep=0.25, lock=0.25).new_rule().keep == 0.25
+    assert MaskConfig(keep=0.75, drop=0.25).new_rule().keep == 0.75
+
+
 def test_defaults_are_the_papers() -> None:
     config = MaskConfig()
     assert (config.keep, config.rule, config.init) == (0.5, "edge_popup", "kaiming_uniform")

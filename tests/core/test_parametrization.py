@@ -135,6 +135,11 @@ class TestTraining:
                 assert torch.equal(linear.weight, fresh(linear))
 
 
+def test_what_python_shows() -> None:
+    shown = [repr(masked_weight(mask_(nn.Linear(4, 4), MaskConfig(rule=rule)))) for rule in ("topk", "sign")]
+    assert [text.splitlines()[1].strip() for text in shown] == ["rule='topk', keep=0.5", "rule='sign'"]
+
+
 class TestCachedWeights:
     @pytest.fixture
     def model(self, tied: nn.Module) -> nn.Module:
@@ -285,6 +290,14 @@ def test_masked_weight_can_be_copied_while_it_keeps_a_weight(
         assert linear.weight.requires_grad
         twin = copied(masked_weight(linear))
     assert torch.equal(twin(scores_of(linear)), linear.weight)
+
+
+def test_what_is_kept_is_in_no_pickle(linear: nn.Module) -> None:
+    masked = masked_weight(linear.eval())
+    size = len(pickle.dumps(masked))
+    with torch.no_grad():
+        assert linear.weight is linear.weight
+    assert len(pickle.dumps(masked)) < size + 40
 
 
 @pytest.mark.parametrize("with_grad", [True, False])

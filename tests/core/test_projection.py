@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import FrozenInstanceError
 from itertools import combinations, product
 from statistics import NormalDist
 from typing import Any, Callable
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from one_layer_lt import RULES, MaskConfig, fold_, mask_, masked_modules, masked_weight, project_, scores_of
+from one_layer_lt.projection import Projection
 from one_layer_lt.rules import MaskRule
-from one_layer_lt.rules.imitation import gains
+from one_layer_lt.rules.imitation import gains, halves
 from tests.support.models import Images, Stacks, Tied
 
 RANDOM = torch.tensor([[1.0, -2.0, 1.0], [-1.0, 2.0, 1.0]])
@@ -213,6 +215,15 @@ def test_signed_scores_are_as_large_as_the_dense_weights() -> None:
     size = 3 / math.sqrt(3) / math.sqrt(30 / 4)  # of a spread as standard scores have it
     assert scores.abs().sort().values.tolist() == pytest.approx([size, 2 * size, 3 * size, 4 * size])
     assert scores.signbit().tolist() == [False, True, False, False]
+
+
+def test_what_gains_nothing_is_dropped() -> None:
+    assert halves(torch.tensor([1.0, 0.0]), torch.tensor([1.0, 0.0]), 2.0).tolist() == [1, -1]
+
+
+def test_what_came_of_it_stays() -> None:
+    with pytest.raises(FrozenInstanceError):
+        Projection(1.0, 1.0, 1.0).inner = 2.0  # type: ignore[misc]
 
 
 class TestRefused:

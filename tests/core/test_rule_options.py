@@ -44,6 +44,7 @@ class TestBadInput:
             ({"rule": "gem_miner", "options": {"over": 50}}, "over must be at least the period of 100"),
             ({"rule": "iterand", "options": {"fraction": 0}}, r"fraction must be in \(0, 1\], not 0"),
             ({"options": {"scope": "layer"}}, "scope must be one of tensor, global"),
+            ({"rule": "iterand", "options": {"scope": "layer"}}, "scope must be one of tensor, global"),
             ({"options": {"ramp": -1}}, "ramp must be at least 0"),
             (
                 {"options": {"scope": "global"}, "drop": 0.1},

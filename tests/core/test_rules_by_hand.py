@@ -10,9 +10,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
-from one_layer_lt import RULES, MaskConfig
+from one_layer_lt import RULES, MaskConfig, mask_, scores_of
 from tests.support.configs import CONFIGS, rule_of
 
 SCORES = torch.tensor([[0.5, -2.0, 1.0], [-0.25, 0.0, 3.0]])
@@ -219,3 +219,34 @@ def test_one_weight_is_of_its_own_magnitude() -> None:
 )
 def test_scores_start_within_bounds_of_the_rule(name: str, start: list[float]) -> None:
     assert rule_of(name, {}).start(torch.tensor([-0.2, 0.1]), 0.2).tolist() == pytest.approx(start)
+
+
+def test_how_many_a_mask_keeps_is_promised() -> None:
+    """But by rules whose threshold or chance decides, and where several tensors are ranked as one."""
+    promised = {name: rule_of(name, {}).kept(10) for name in RULES}
+    ranked = dict.fromkeys(["edge_popup", "topk", "biprop", "signed", "iterand"], 5)
+    assert {name: kept for name, kept in promised.items() if kept is not None} == {**ranked, "sign": 10, "multicoat": 3}
+    assert rule_of("topk", {"scope": "global"}).kept(10) is None
+    assert rule_of("signed", {"threshold": 0.1}).kept(10) is None
+
+
+def test_what_only_some_rules_have() -> None:
+    scheduled = ["annealed", "continuous", "gem_miner", "iterand"]
+    assert [name for name in sorted(RULES) if rule_of(name, {}).is_scheduled] == scheduled
+    assert [rule_of("annealed", {"over": over}).is_scheduled for over in (0, 1)] == [False, True]
+    assert [rule_of("topk", {"ramp": ramp}).is_scheduled for ramp in (0, 1)] == [False, True]
+    scales = {name: rule.weight_scale for name, rule in RULES.items() if rule.weight_scale != 1}
+    assert scales == {"sign": math.sqrt(0.5)}
+    with pytest.raises(NotImplementedError):
+        rule_of("sign", {}).selected_together([SCORES], training=False)
+
+
+def test_the_gradient_knows_the_factor_of_the_layout() -> None:
+    """Three of six are kept, so that what is left, and its gradient, is twice as large."""
+    layer = nn.Linear(3, 2, bias=False)
+    layer.weight.data.copy_(WEIGHT)
+    mask_(layer, MaskConfig(rule="topk", init="existing", rescale="tensor"))
+    scores_of(layer).data.copy_(SCORES)
+    (layer.weight * GRAD).sum().backward()
+    assert layer.weight.tolist() == [[20, 0, 60], [0, 0, -120]]
+    assert (scores_of(layer).grad / 2).tolist() == STRAIGHT

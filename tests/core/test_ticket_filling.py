@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from one_layer_lt import Ticket, TicketError, WeightPool, load_ticket
+from one_layer_lt import MaskConfig, Ticket, TicketError, WeightPool, load_ticket
 from one_layer_lt.ticket import ticket as ticket_module
 from tests.support.edits import all_edits, set_entry, set_tensor
 from tests.support.models import three
@@ -57,6 +57,14 @@ class TestFilling:
         )
         with pytest.raises(TicketError, match=r"holds head.weight, which the model does not have"):
             ticket.fill_(fresh("tied")[0])
+
+    def test_a_model_of_half_precision_is_rounded_once(self) -> None:
+        def new() -> nn.Module:
+            return nn.Sequential(nn.Linear(16, 16, bias=False))
+
+        ticket = Ticket.of(masked(new(), MaskConfig(keep=0.3, rescale="tensor")))
+        whole, half = ticket.fill_(new()), ticket.fill_(new().half())
+        assert torch.equal(half[0].weight, whole[0].weight.half())
 
     def test_a_counter_that_the_ticket_does_not_hold_stays(self, flaw_file: Path) -> None:
         model = nn.ModuleDict({**three(), "n": nn.Module()})

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save
 
 from one_layer_lt import TicketError, load_ticket
+from one_layer_lt.ticket.parts import refusing
 from tests.support.edits import (
     all_edits,
     append_entry,
@@ -320,3 +321,19 @@ class TestFlaws:
         path.write_bytes(held.getvalue())
         with pytest.raises(TicketError, match="not a whole safetensors file"):
             load_ticket(path)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (ValueError("one line\nand another"), "one line"),
+        (ZeroDivisionError(), "ZeroDivisionError"),
+        (RuntimeError("a" * 201), "a" * 200),
+        (MemoryError("much"), "takes more memory than there is"),
+        (TicketError("two\nlines"), "two\nlines"),
+    ],
+)
+def test_what_odd_values_raise_is_said_in_a_line(error: Exception, says: str) -> None:
+    with pytest.raises(TicketError) as refusal, refusing():
+        raise error
+    assert str(refusal.value) == says

@@ -48,6 +48,17 @@ def test_planes_and_tiles() -> None:
     assert found.bound == pytest.approx((8 + 4 * 0.811278) / 8, rel=1e-6)  # one sign of four differs
 
 
+def test_what_is_locked_counts_as_kept() -> None:
+    """Of a pattern's weights only those that are searched are stored; each tile keeps the locked ones, too."""
+    config = MaskConfig(rule="bernoulli", lock=0.4, tiles=(1, 2))
+    mask = Mask("fc", replace(SPEC, shape=(8, 16)), config, ())
+    held, searched = mask.layout.held, mask.layout.searched
+    assert held > 0
+    assert held + searched == 64
+    bits = np.packbits(np.arange(searched) < 3, bitorder="little")
+    assert sizes(Contents((replace(mask, planes=(bits,)),))).masked[0].kept == 2 * (held + 3)
+
+
 def test_what_is_stored_together_is_shared_by_size() -> None:
     """Ten bytes: eight of the one mask's, two of the other's."""
     large = Mask("large", replace(SPEC, shape=(8, 8)), MaskConfig(), (np.arange(8, dtype=np.uint8) * 31,))

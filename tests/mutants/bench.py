@@ -148,7 +148,7 @@ def _tracer(lines: dict[str, set[int]]) -> Any:
 
     def called(frame: types.FrameType, event: str, _: Any) -> Any:
         path = frame.f_code.co_filename
-        if not path.startswith(home):
+        if not (path.startswith(home) and frame.f_code.co_flags & inspect.CO_OPTIMIZED):  # a module's or class's own
             return None
         found = lines.setdefault(path[len(home) :], set())
         found.add(frame.f_lineno)
