@@ -21,7 +21,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sys, "path", [])
     for name in companions.BESIDE:
         (tmp_path / "home" / name).mkdir(parents=True)
-        monkeypatch.delitem(sys.modules, name, raising=False)
+        for module in [module for module in sys.modules if f"{module}.".startswith(f"{name}.")]:
+            monkeypatch.delitem(sys.modules, module)
     return tmp_path / "home"
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.mutants import __main__ as program
-from tests.mutants import bench
 from tests.mutants.engine import mutants, mutated
+
+ROOT = Path(__file__).parents[2]
 
 SOURCE = '''
 """A docstring."""
@@ -60,28 +64,32 @@ def test_a_mutant_is_the_source_with_one_change() -> None:
     assert ast.unparse(mutated(SOURCE, number)) == ast.unparse(ast.parse(SOURCE)).replace("x < 0", "x <= 0")
 
 
-@pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+TRY = """
+import sys
+from pathlib import Path
+from tests.mutants import bench
+from tests.mutants.engine import mutants, mutated
+
+bench.ROOT = Path.cwd()
+sys.path.insert(0, "")
+module = Path.cwd() / "toy_module.py"
+source = module.read_text()
+changes = [mutant.change for mutant in mutants(source)]
+for change, seconds in (("x * 2 -> x / 2", 60), ("9 -> 10", 60), ("x > END -> True", 1)):
+    print(*bench.tried(module, mutated(source, changes.index(change)), ["test_toy.py::test_it"], seconds))
+"""
+
+
+def test_killed_and_survived(tmp_path: Path) -> None:
     """A module that doubles and knows an end, and a test that does not look at the end."""
-    monkeypatch.setattr(bench, "ROOT", tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    module = tmp_path / "toy_module.py"
-    module.write_text("END = 9\n\ndef double(x):\n    while x > END:\n        pass\n    return x * 2\n")
-    (tmp_path / "test_toy.py").write_text(
-        "from toy_module import double\n\ndef test_it():\n    assert double(3) == 6\n"
-    )
-    return module
-
-
-def outcome(module: Path, change: str, seconds: float = 20) -> tuple[str, str]:
-    number = [mutant.change for mutant in mutants(module.read_text())].index(change)
-    return bench.tried(module, mutated(module.read_text(), number), ["test_toy.py::test_it"], seconds)
-
-
-def test_killed_and_survived(toy: Path) -> None:
-    assert outcome(toy, "x * 2 -> x / 2") == ("killed", "test_toy.py::test_it")
-    assert outcome(toy, "9 -> 10") == ("survived", "")
-    assert outcome(toy, "x > END -> True", 0.5) == ("out of time", "")
+    source = "END = 9\n\ndef double(x):\n    while x > END:\n        pass\n    return x * 2\n"
+    (tmp_path / "toy_module.py").write_text(source)
+    test = "from toy_module import double\n\ndef test_it():\n    assert double(3) == 6\n"
+    (tmp_path / "test_toy.py").write_text(test)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", TRY]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["killed test_toy.py::test_it", "survived ", "out of time "]
 
 
 def test_tests_that_reach_a_line_are_chosen() -> None:

@@ -191,7 +191,8 @@ def python(arguments: Sequence[str]) -> None:
         rest += ["--num-workers", "0"]  # its worker, forked in a thread of a forked process, would wait for ever
     sys.argv = [what, *rest]
     if how == "-m":
-        sys.modules.pop(what, None)  # runs anew, and sets up its log
+        if not hasattr(sys.modules.get(what), "__path__"):
+            sys.modules.pop(what, None)  # runs anew, and sets up its log
         runpy.run_module(what, run_name="__main__", alter_sys=True)
     else:
         sys.argv[0] = "-c"
