@@ -9,13 +9,12 @@ Each is named after its languages. Its card says how it was trained, and what it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from fairseq_plugins.commands import export as exporting
 from fairseq_plugins.commands.score import find_checkpoint
-from fairseq_plugins.ticket import from_checkpoint
 from one_layer_lt import terminal
 from one_layer_lt.cli.parser import Parser
 from one_layer_lt.errors import UserError
@@ -35,12 +34,12 @@ DATA = {
 
 def card(run: Run, result: Mapping[str, Any]) -> dict[str, Any]:
     """What the ticket of a run says of itself."""
-    test = result["test"]
+    test, languages = result["test"], run.language_pair.lstrip(".")
     on = f"{test['sentences']:,} test sentences, beam {test['beam']}, length penalty {test['lenpen']:g}"
     return checked(
         {
-            "name": f"tatoeba{run.language_pair}",
-            "languages": run.language_pair.strip(".").split("-"),
+            "name": f"tatoeba.{languages}",
+            "languages": languages.split("-"),
             "licence": LICENCE,
             "data": [DATA],
             "scores": [
@@ -56,9 +55,8 @@ def card(run: Run, result: Mapping[str, Any]) -> dict[str, Any]:
 def make(run: Run, result: Mapping[str, Any], folder: Path = BOX) -> Path:
     """Write the ticket of a run, and return its path."""
     checkpoint, _ = find_checkpoint(ROOT / run.folder, run.last)
-    ticket = replace(from_checkpoint(checkpoint, ROOT / run.data), card=card(run, result))
-    path = folder / f"{run.language_pair.strip('.')}{ENDING}"
-    ticket.save(path)
+    path = folder / f"{run.language_pair.lstrip('.')}{ENDING}"
+    exporting.export(checkpoint, path, card(run, result), ROOT / run.data)
     return path
 
 

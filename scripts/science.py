@@ -54,10 +54,11 @@ def _of_controls(link: str, measured: Measured) -> Iterator[Cells]:
 
 
 def _of_overlap(link: str, measured: Measured) -> Iterator[Cells]:
-    between = [{**one, "weight": f"all, in {Path(measured['other']).stem}"} for one in measured.get("between", [])]
-    for figures in overlap.summaries([*measured.get("pairs", []), *between]):
+    pairs = [{**one, "weight": f"`{one['weight']}`"} for one in measured.get("pairs", [])]
+    pairs += [{**one, "weight": f"all, in `{Path(measured['other']).stem}`"} for one in measured.get("between", [])]
+    for figures in overlap.summaries(pairs):
         found = overlap.cells(figures)
-        yield {"ticket": link, "random weight": f"`{found.pop('weight')}`".replace("`all, in ", "all, in `"), **found}
+        yield {"ticket": link, "random weight": found.pop("weight"), **found}
 
 
 SECTIONS = {
@@ -132,8 +133,10 @@ def main() -> None:
     args = parser.parse_args()
     logging.disable(logging.INFO)
     path, command = FOLDER / f"{args.name}.json", f"python -m scripts.science {args.name}"
-    results, started = holds.run(), time.process_time()
-    if args.name == "images":
+    started = time.process_time()
+    if args.name == "holds":
+        results = holds.run()
+    else:
         if args.root is None:
             raise UserError("--root is missing: name the folder of MNIST's four files")
         before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

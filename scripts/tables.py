@@ -173,9 +173,9 @@ def main() -> None:
                 more = ["![BLEU against bytes](sizes-bytes.png)", "", *by_size(points, best)]
         draw(study, rows, RESULTS, more)
     seen = {path.stem: json.loads(path.read_text())["seen"] for path in sorted((RESULTS / "flips").glob("*.json"))}
-    science.tables(ROOT / "docs/science.md", RESULTS / "science")
     if seen:
         plots.flips(RESULTS / "flips.png", seen)
+    science.tables(ROOT / "docs/science.md", RESULTS / "science")
 
 
 if __name__ == "__main__":

@@ -10,13 +10,15 @@ so there is no ticket of it. The ticket is opened as `one-layer-lt verify` does 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from one_layer_lt.cli.parser import add_data, add_out
 from one_layer_lt.cli.verify import check
 from one_layer_lt.files import whole
-from one_layer_lt.ticket import TicketError, load_ticket
+from one_layer_lt.ticket import Ticket, TicketError, load_ticket
 from one_layer_lt.ticket.card import read_card
 from one_layer_lt.ticket.sizes import sizes
 
@@ -37,12 +39,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     card = read_card(args.card) if args.card else {}
-    ticket = replace(from_checkpoint(args.checkpoint, args.data, args.bpe), card=card)
-    with whole(args.out) as part:
+    ticket, untried = export(args.checkpoint, args.out, card, args.data, args.bpe)
+    measured = sizes(ticket)
+    print(f"{args.out}: {measured.file:,} bytes, of which masks {measured.masks:,}{untried}")
+
+
+def export(
+    checkpoint: Path, out: Path, card: Mapping[str, Any], data: Path | None = None, subwords: Path | None = None
+) -> tuple[Ticket, str]:
+    """Write the ticket of a checkpoint; with it, what of it could not be tried (``verify.check``).
+
+    Raises ``TicketError`` where it would be of no use, and then writes nothing.
+    """
+    ticket = replace(from_checkpoint(checkpoint, data, subwords), card=card)
+    with whole(out) as part:
         ticket.save(part)
         try:
             untried = check(load_ticket(part))
         except TicketError as error:
-            raise TicketError(f"{args.checkpoint}: its ticket would be of no use: {error}") from error
-    measured = sizes(ticket)
-    print(f"{args.out}: {measured.file:,} bytes, of which masks {measured.masks:,}{untried}")
+            raise TicketError(f"{checkpoint}: its ticket would be of no use: {error}") from error
+    return ticket, untried

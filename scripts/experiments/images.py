@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from one_layer_lt import MaskConfig, markdown, mask_, parametrization_of, prunable_, prune_, scores_of
+from one_layer_lt.lab.controls import reinitialised
 from one_layer_lt.lab.locality import CHANCES, mean_distance, neighbours, shuffled
 from one_layer_lt.parametrization import cached_weights
 from one_layer_lt.pruning import pruned_modules, pruned_weight
@@ -76,8 +77,7 @@ def _pruning(train: Labelled, test: Labelled, seed: int, shape: Shape) -> Iterat
         _set(model, start)
         found: dict[str, Any] = {"keep": keep}
         if keep < 1:
-            other = copy.deepcopy(model)
-            _set(other, list(prunable_(build("lenet_300_100", shape=shape, classes=10)).parameters()))
+            other = reinitialised(model, build("lenet_300_100", shape=shape, classes=10))
             found["reinitialised"] = _train(other, train, test, seed)
             other = copy.deepcopy(model)
             for _, module in pruned_modules(other):

@@ -16,12 +16,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Callable, Optional
 
+from tests.support import forked
 from tests.support.forked import finish, python
 
 POLL = 0.001  # seconds
 HEAVY = (
-    *("torch._dynamo", "torch._meta_registrations", "ctranslate2.converters", "matplotlib.pyplot", "sacrebleu"),
-    *("sklearn.datasets", "tensorboardX", "one_layer_lt.cli.convert", "one_layer_lt.cli.vision"),
+    *forked.HEAVY,
+    *("one_layer_lt.cli.convert", "one_layer_lt.cli.vision"),
     *("data_prep.corpus", "fairseq_cli.generate", "fairseq_cli.preprocess", "fairseq_cli.train", "scripts.sweep"),
     *(f"fairseq_plugins.commands.{name}" for name in ("distil", "embeddings", "export", "prune", "score")),
 )

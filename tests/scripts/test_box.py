@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fairseq_plugins.commands import export as exporting
 from one_layer_lt import load_ticket
 from scripts import box
 from scripts.study import Run
@@ -24,7 +25,9 @@ TEST: dict[str, Any] = {
 
 def test_a_ticket_and_its_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(box, "find_checkpoint", lambda folder, last: (folder / "best.pt", None))
-    monkeypatch.setattr(box, "from_checkpoint", lambda *_: load_ticket(GOLDEN / "translation-sentencepiece.ticket"))
+    monkeypatch.setattr(
+        exporting, "from_checkpoint", lambda *_: load_ticket(GOLDEN / "translation-sentencepiece.ticket")
+    )
     path = box.make(RUN, {"test": TEST, "commit": {"hash": "c0ffee"}}, tmp_path)
     assert path == tmp_path / "xx-yy.ticket"
     card = load_ticket(path).card

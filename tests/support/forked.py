@@ -30,18 +30,11 @@ from typing import Any, Callable, NoReturn
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = (
     *("torch._dynamo", "torch._meta_registrations", "ctranslate2.converters", "matplotlib.pyplot", "sacrebleu"),
-    *(
-        "sklearn.datasets",
-        "tensorboardX",
-        "fairseq.trainer",
-        "fairseq.tasks.translation",
-        "fairseq.dataclass.initialize",
-    ),
-    *("fairseq.model_parallel.megatron_trainer", "fairseq.sequence_scorer"),
+    *("sklearn.datasets", "tensorboardX", "fairseq.trainer", "fairseq.tasks.translation"),
+    *("fairseq.dataclass.initialize", "fairseq.model_parallel.megatron_trainer", "fairseq.sequence_scorer"),
 )
 MODULES = ("fairseq_cli.", "one_layer_lt", "scripts.", "data_prep.")
 SEEN_BY_IMPORTS = ("PYTHON", "LD_", "OMP_", "MALLOC_", "MKL_", "CUDA")
-PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 CLIENT = r"""
 import array, json, os, signal, socket, sys
 server = socket.socket(socket.AF_UNIX)
