@@ -4,7 +4,8 @@
     python scripts/quantize.py runs/dense2/checkpoint_best.pt --out runs/dense2/int2.pt    # of --dense --train-bits 2
 
 Each row of a matrix becomes whole numbers and a float16 scale, chosen for the least squared error: the usual
-weight-only form. A model trained with --train-bits gets the weights that it was validated with. The size that is
+weight-only form. A model trained with --train-bits gets the weights that it was validated with; of one that
+`one-layer-lt prune` has pruned, what is pruned stays zero. The size that is
 reported counts the numbers and scales Huffman-coded, as in tickets, and all other tensors in float16. Activations stay
 in float. The file holds the rounded weights in float32, so that `one-layer-lt score` can translate with it.
 
@@ -30,7 +31,7 @@ from one_layer_lt.rounding import BITS, ScaleOf, best_scale, integers, largest, 
 from one_layer_lt.ticket.planes import compress
 
 FLOAT = 32
-ORIGINAL = ".parametrizations.weight.original"
+ORIGINAL, MASK = ".parametrizations.weight.original", ".parametrizations.weight.0.mask"
 
 
 def size(tensors: dict[str, Tensor], bits: int, scale_of: ScaleOf = best_scale) -> int:
@@ -94,8 +95,10 @@ def _plain_(state: dict[str, Any], path: Path) -> Optional[int]:
     args = (state.get("cfg") or {}).get("model") or state.get("args") or Namespace()
     bits: Optional[int] = getattr(args, "train_bits", None)
     model = state["model"]
-    if bits is not None:
-        args.train_bits = None
+    if bits is not None or getattr(args, "prunable", False):
+        args.train_bits, args.prunable = None, False
+        for name in [name for name in model if name.endswith(MASK)]:
+            model[name.replace(MASK, ORIGINAL)].mul_(model.pop(name))  # in place: tied weights stay one
         state["model"] = model = {name.replace(ORIGINAL, ".weight"): tensor for name, tensor in model.items()}
     if any(".parametrizations." in name for name in model):
         raise UserError(f"{path} is no dense model: its weights are under masks, and these take about one bit anyway")

@@ -25,6 +25,7 @@ from scripts import plots
 from scripts.experiments.images import tensors
 
 SEEDS = (1, 2, 3, 4, 5)
+FROM = ""
 SIZES = {"single": tuple(2**k for k in range(11)), "subset": (1, *range(2, 25, 2))}
 TIMES = (1, 2, 4, 8, 16)
 HIDDEN, TRAINED, SEARCHED, RATE = 20, 300, 300, 5e-3
@@ -45,7 +46,7 @@ LAWS: dict[str, tuple[str, Callable[[float], float]]] = {
 Measured = dict[str, float]
 
 
-def run() -> Iterator[dict[str, Any]]:
+def run(source: Path | None, before: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """All curves: of each the sizes n, and of each error a list of the seeds' for every n."""
     torch.manual_seed(1)
     data = load("digits")

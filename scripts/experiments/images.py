@@ -7,8 +7,6 @@ weights are kept at random in each layer. Masks over random weights are trained 
 
 from __future__ import annotations
 
-import copy
-import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,19 +16,22 @@ import torch
 from torch import Tensor, nn
 
 from one_layer_lt import MaskConfig, markdown, mask_, parametrization_of, prunable_, prune_, scores_of
-from one_layer_lt.lab.controls import reinitialised
+from one_layer_lt.lab.controls import randomly_pruned, reinitialised
 from one_layer_lt.lab.locality import CHANCES, mean_distance, neighbours, shuffled
 from one_layer_lt.parametrization import cached_weights
 from one_layer_lt.pruning import pruned_modules, pruned_weight
 from one_layer_lt.vision.data import Split, load
 from one_layer_lt.vision.models import Shape, build
 from scripts import plots
+from scripts.rows import spread
 
 SEEDS = (1, 2, 3)
-STEP, ROUNDS, EPOCHS, BATCH, RATE = 0.5, 6, 2, 256, 2e-3
+STEP, ROUNDS, EPOCHS, BATCH, RATE = 0.8, 20, 2, 256, 2e-3
 KEEPS = tuple(round(STEP**at, 4) for at in range(ROUNDS + 1))
-SEARCHED = KEEPS[1::2]
+SHOWN = KEEPS[::4]
+SEARCHED = SHOWN[1:]
 """At which masks over random weights are trained."""
+FROM = "the four files of MNIST"
 BRANCHES = {
     "rewound": "pruned by magnitude, rewound",
     "reinitialised": "the same masks, reinitialised",
@@ -42,12 +43,12 @@ Drawn = tuple[Curve, list[Curve]]
 Labelled = tuple[Tensor, Tensor]
 
 
-def run(root: Path, before: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def run(source: Path | None, before: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The result after each seed that ``before``, an earlier result, has not; those that it has are taken from there.
 
-    root: the folder of MNIST.
+    source: the folder of MNIST.
     """
-    data = load("mnist", root)
+    data = load("mnist", source)
     train, test = tensors(data.train), tensors(data.test)
     settings = {"keeps": list(KEEPS), "epochs": EPOCHS, "batch": BATCH, "rate": RATE}
     seeds = dict(before["seeds"]) if settings.items() <= before.items() else {}
@@ -79,11 +80,7 @@ def _pruning(train: Labelled, test: Labelled, seed: int, shape: Shape) -> Iterat
         if keep < 1:
             other = reinitialised(model, build("lenet_300_100", shape=shape, classes=10))
             found["reinitialised"] = _train(other, train, test, seed)
-            other = copy.deepcopy(model)
-            for _, module in pruned_modules(other):
-                mask = pruned_weight(module).mask
-                mask.copy_(mask.flatten()[torch.randperm(mask.numel(), generator=generator)].view_as(mask))
-            found["random"] = _train(other, train, test, seed)
+            found["random"] = _train(randomly_pruned(model, seed), train, test, seed)
         found["rewound"] = _train(model, train, test, seed)
         first = next(pruned_weight(module).mask for _, module in pruned_modules(model))
         yield {**found, "first": _locality(first, shape[1:], generator)}
@@ -168,10 +165,10 @@ def _local(result: dict[str, Any], measure: int) -> dict[str, Drawn]:
     return {f"{name}, over {chance} shuffled": of(kind, chance) for kind, name in kinds.items() for chance in CHANCES}
 
 
-def _table(first: str, drawn: dict[str, Drawn], keeps: Sequence[float], form: str) -> str:
+def _table(first: str, drawn: dict[str, Drawn], keeps: Sequence[float]) -> str:
     rows = []
     for name, (at, values) in drawn.items():
-        means = {keep: form.format(statistics.fmean(each)) for keep, each in zip(at, values)}
+        means = {keep: spread(each) for keep, each in zip(at, values)}
         rows.append([name, *(means.get(keep, "") for keep in keeps)])
     return "\n".join(markdown.table([first, *(f"{100 * keep:.3g}% kept" for keep in keeps)], *rows))
 
@@ -180,9 +177,9 @@ def tables(result: dict[str, Any]) -> dict[str, str]:
     """The tables of the page, by what they show."""
     seeds = f"seeds: {len(result['seeds'])}"
     return {
-        "accuracy": _table(f"test accuracy, {seeds}", _accuracies(result), KEEPS, "{:.2f}%"),
-        "neighbours": _table(f"neighbours, {seeds}", _local(result, 0), SEARCHED, "{:.2f}"),
-        "distance": _table(f"distance, {seeds}", _local(result, 1), SEARCHED, "{:.2f}"),
+        "accuracy": _table(f"test accuracy in %, {seeds}", _accuracies(result), SHOWN),
+        "neighbours": _table(f"neighbours, {seeds}", _local(result, 0), SEARCHED),
+        "distance": _table(f"distance, {seeds}", _local(result, 1), SEARCHED),
     }
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from one_layer_lt.errors import UserError
 from one_layer_lt.files import write_json
 from scripts import science
-from tests.docs.shell import ROOT
 
 HEAD = "# What masks hold\n\nWhatever stands here.\n"
+PLACES = "".join(
+    f"\n## {kind}\n\nThe answer.\n\n<!-- table: {science.COMMAND.format(kind)} -->\n<!-- end of table -->\n"
+    for kind in science.ROWS
+)
 
 
 @pytest.fixture
 def page(tmp_path: Path) -> Path:
-    (tmp_path / "science.md").write_text(HEAD)
+    (tmp_path / "science.md").write_text(HEAD + PLACES)
     return tmp_path / "science.md"
 
 
@@ -40,30 +43,33 @@ def pair(weight: str, value: float, sign: float | None = None) -> dict[str, Any]
 
 def test_without_measurements_the_page_stays(page: Path, tmp_path: Path) -> None:
     science.tables(page, tmp_path / "none")
-    assert page.read_text() == HEAD
+    assert page.read_text() == HEAD + PLACES
 
 
-def test_a_section_comes_with_its_first_measurement(page: Path, tmp_path: Path) -> None:
+def test_controls(page: Path, tmp_path: Path) -> None:
     results = tmp_path / "science"
     write_json(results / "a.json", controls(38.5, refused={"another layer's": "none can"}))
     science.tables(page, results)
     said = page.read_text()
-    assert said.startswith(HEAD)
-    assert "## Do layers" not in said
     link = "[m30k](results/science/a.json)"
     assert "| ticket | masks | seeds | BLEU | brevity penalty | loss, nats | perplexity |" in said
     assert f"| {link} | the ticket | 1 | 38.50 | 0.950 | 2.000 | 7.389 |" in said
     assert f"| {link} | shuffled | 2 | 0.50 ± 0.35 | 0.950 ± 0.000 | 6.000 ± 0.000 | 403.4 |" in said
     assert f"| {link} | another layer's | none |  |  |  |  |" in said
+    assert said.startswith(HEAD)
+    assert said.count("The answer.") == len(science.ROWS)
 
-    answered = said.replace("## Does the mask matter?\n", "## Does the mask matter?\n\nYes: 38.5 BLEU of 38.5.\n")
-    page.write_text(answered)
     write_json(results / "b.json", controls(41.25))
     science.tables(page, results)
-    again = page.read_text()
-    assert "Yes: 38.5 BLEU of 38.5." in again
-    assert again.count("## Does the mask matter?") == 1
-    assert "| [m30k](results/science/b.json) | the ticket | 1 | 41.25 |" in again
+    assert "| [m30k](results/science/b.json) | the ticket | 1 | 41.25 |" in page.read_text()
+
+
+def test_a_table_without_a_place(page: Path, tmp_path: Path) -> None:
+    page.write_text(HEAD)
+    write_json(tmp_path / "science" / "a.json", controls(38.5))
+    with pytest.raises(UserError, match="has no place for the table"):
+        science.tables(page, tmp_path / "science")
+    assert page.read_text() == HEAD
 
 
 def test_overlap(page: Path, tmp_path: Path) -> None:
@@ -81,9 +87,3 @@ def test_overlap(page: Path, tmp_path: Path) -> None:
     assert f"| {link} | `layers.*.fc1` | 2 | 0.500 | 0.250 | 0.750 | 0.333 |  |  |" in said
     assert f"| {link} | `layers.*.fc2` | 1 | 0.500 | 0.500 | 0.500 | 0.333 | 0.625 | 0.500 |" in said
     assert f"| {link} | all, in `b` | 1 | 0.500 | 0.500 | 0.500 | 0.333 |  |  |" in said
-
-
-def test_links_of_the_sections_lead_to_headings_of_the_page() -> None:
-    headings = re.findall(r"^## (.+)$", (ROOT / "docs" / "science.md").read_text(), re.MULTILINE)
-    anchors = {heading.lower().replace(" ", "-") for heading in headings}
-    assert set(re.findall(r"\(#([\w-]+)\)", "".join(s.text for s in science.SECTIONS.values()))) <= anchors
