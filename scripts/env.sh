@@ -68,7 +68,11 @@ _env_place() {
     if [ ! -L "$_env_venv" ] && _env_is_foreign; then _env_venv="$ROOT/.venv-one-layer-lt"; fi
 }
 
-_env_pip() { "$_env_venv/bin/python" -m pip --disable-pip-version-check "$@"; }
+# Python compiles what it imports, once. All that is installed would take pip a minute.
+_env_pip() {
+    if [ "$1" = install ]; then shift && set -- install --no-compile "$@"; fi
+    "$_env_venv/bin/python" -m pip --disable-pip-version-check "$@"
+}
 
 _env_install_locked() {
     local locked=(install --no-deps --require-hashes -r "$_env_lock") # without torchaudio, see below

@@ -13,13 +13,13 @@ wheel="$(echo "$work"/one_layer_lt-*.whl)"
 python -m venv "$work/env"
 export PATH="$work/env/bin:$PATH"
 pip() { "$work/env/bin/python" -m pip --quiet --disable-pip-version-check "$@"; }
-pip install "torch==2.13.0" # plain `torch` would bring gigabytes for GPUs
+pip install --no-compile "torch==2.13.0" # compiling what is never imported takes most of the time; plain `torch` would bring gigabytes for GPUs
 # Nothing but a download of a corpus may need a network: where the system can, there is none.
 offline="unshare --map-root-user --net"
 $offline true 2>/dev/null || offline=""
 cd "$work"
 for extra in "" translate fairseq; do
-    pip install "$wheel${extra:+[$extra]}"
+    pip install --no-compile "$wheel${extra:+[$extra]}"
     pip uninstall --yes torchaudio 2>/dev/null || true # fairseq asks for it and does not use it
     $offline "$work/env/bin/python" "$root/tests/wheel/${extra:-bare}.py"
     echo "wheel.sh: the wheel works: ${extra:-bare}${offline:+, without a network}"
