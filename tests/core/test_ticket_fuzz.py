@@ -186,7 +186,7 @@ def damaged(raw: bytes, header: int, chance: random.Random) -> bytes:
     return raw
 
 
-@settings(max_examples=5200, deadline=None, derandomize=True, database=None, suppress_health_check=CHECKS)
+@settings(max_examples=2500, deadline=None, derandomize=True, database=None, suppress_health_check=CHECKS)
 @given(seed=st.integers(0, 2**64))
 def test_damaged_bytes(honest: bytes, expected: tuple[Any, int], target: Path, seed: int) -> None:
     check_damaged(honest, expected, target, seed)
@@ -315,14 +315,14 @@ def test_each_entry_by_each_odd_value(honest: bytes, target: Path) -> None:
     assert 0 < sum(outcomes) < len(outcomes) / 2
 
 
-@settings(max_examples=1500, deadline=None, derandomize=True, database=None, suppress_health_check=CHECKS)
+@settings(max_examples=700, deadline=None, derandomize=True, database=None, suppress_health_check=CHECKS)
 @given(seed=st.integers(0, 2**64))
 @pytest.mark.filterwarnings("ignore:overflow")  # a random weight of the largest scales
 def test_changed_and_signed_again(honest: bytes, target: Path, seed: int) -> None:
     check_changed(honest, new_model(), target, seed)
 
 
-@settings(max_examples=1500, deadline=None, derandomize=True, database=None, suppress_health_check=CHECKS)
+@settings(max_examples=700, deadline=None, derandomize=True, database=None, suppress_health_check=CHECKS)
 @given(seed=st.integers(0, 2**64))
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_rules_changed_and_signed_again(ruled: bytes, target: Path, seed: int) -> None:

@@ -64,17 +64,12 @@ class Found:
 
 
 def run(case: Case) -> Found:
-    """Make the file in one process, and read it in another."""
+    """Make the file, and read it in another process."""
     with tempfile.TemporaryDirectory(prefix="hostile.") as scratch:
         outside, box = Path(scratch), Path(scratch, "box")
         box.mkdir()
         (outside / "secret").write_text(_SECRET)
-        with tempfile.TemporaryFile("w+") as log, tempfile.TemporaryFile("w+") as path:
-            made = _forked(lambda: path.write(str(case.make(box))), box, log, path)
-            path.seek(0)
-            file = Path(path.read())
-            if made.code:
-                return _found(case, made, log)
+        file = case.make(box)
         with tempfile.TemporaryFile("w+") as log, tempfile.TemporaryFile("w+") as counts:
 
             def read() -> None:
@@ -85,7 +80,7 @@ def run(case: Case) -> Found:
                     if result and isinstance(result[0], tuple):
                         counts.write("{} {}".format(*result[0]))
 
-            done = _forked(read, box, log, counts, bounded=True)
+            done = _forked(read, box, log, counts)
             found = _found(case, done, log)
             counts.seek(0)
             if several := counts.read().split():
@@ -110,14 +105,14 @@ class _Ended:
     memory: int
 
 
-def _forked(what: Callable[[], Any], folder: Path, log: Any, answer: Any, bounded: bool = False) -> _Ended:
+def _forked(what: Callable[[], Any], folder: Path, log: Any, answer: Any) -> _Ended:
     """Call in a forked process, whose words go to ``log``."""
     sys.stdout.flush()
     sys.stderr.flush()
     before = most = _own_memory(os.getpid())
     child = os.fork()
     if child == 0:
-        _child(what, folder, log, answer, bounded)
+        _child(what, folder, log, answer)
     deadline = time.monotonic() + _WALL
     while True:
         pid, status, used = os.wait4(child, os.WNOHANG)
@@ -138,7 +133,7 @@ def _own_memory(process: int) -> int:
     return int(found[1]) << 10 if found else 0
 
 
-def _child(what: Callable[[], Any], folder: Path, log: Any, answer: Any, bounded: bool) -> NoReturn:
+def _child(what: Callable[[], Any], folder: Path, log: Any, answer: Any) -> NoReturn:
     code = 1
     try:
         os.setpgid(0, 0)
@@ -147,11 +142,10 @@ def _child(what: Callable[[], Any], folder: Path, log: Any, answer: Any, bounded
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         sys.stdin = open(os.devnull)  # noqa: SIM115
-        if bounded:
-            pages = int(Path("/proc/self/statm").read_text().split()[0])
-            most = pages * resource.getpagesize() + _HARD
-            resource.setrlimit(resource.RLIMIT_AS, (most, most))
-            resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 1))
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most = pages * resource.getpagesize() + _HARD
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 1))
         what()
         code = 0
     except SystemExit as end:

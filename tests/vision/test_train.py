@@ -335,7 +335,7 @@ def test_two_processes_train_to_the_same_curve(tmp_path: Path) -> None:
     curves = []
     for processes in (1, 2):
         run = tmp_path / str(processes)
-        flags = ["--out", str(run), "--epochs", "3", "--width", "0.3", "--lr", "0.05"]
+        flags = ["--out", str(run), "--epochs", "2", "--width", "0.3", "--lr", "0.05"]
         starter = [sys.executable, "-m"]
         if processes > 1:
             starter += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"]
