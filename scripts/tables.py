@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import statistics
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -37,6 +37,52 @@ SHOWN: dict[str, tuple[dict[str, tuple[str, ...]], tuple[str, ...]]] = {
     "docs/vision.md": ({"vision": ()}, ("run", "network", "rule", "keep", "epochs", "test accuracy", "file, kB")),
 }
 """What other pages show: of some studies these tested runs, or all where none is named, and of them some columns."""
+VALID = ("run", "seeds", "valid BLEU", "valid brevity penalty", "effect", "file, kB")
+TEST = ("run", "seeds", "valid BLEU", "test BLEU", "test brevity penalty", SHARE, "file, kB")
+FINDINGS: dict[str, tuple[dict[str, tuple[str, ...]], tuple[str, ...]]] = {
+    "from a twin": ({"multi30k": ("dense", "masked, distilled"), "twin": ("twin 256", "signs 256")}, TEST),
+    "which masks": ({"ablation-twin": ()}, VALID),
+    "embeddings": (
+        {
+            "ablation-narrow": (
+                *("reference", "trained embeddings"),
+                *("fixed embeddings of the dense model", "masked embeddings of the dense model"),
+            )
+        },
+        VALID,
+    ),
+    "updates": (
+        {"levers": (), "ablation-narrow": ("reference", "twice as long", "lr 2e-3", "lr 5e-4")},
+        ("run", "updates", "seeds", "valid BLEU", "valid brevity penalty"),
+    ),
+    "not last": (
+        {
+            "ablation-narrow": (
+                *("reference", "continuous masks until 1,200", "signed constant"),
+                *("a teacher's translations", "a teacher's translations and predictions"),
+            ),
+            "recipe": ("distilled, betas 0.9, 0.999", "continuous masks until 6,000, distilled"),
+            "multi30k": ("masked, distilled", "masked, distilled, signed constant", "masked, distilled twice"),
+        },
+        ("run", "updates", "seeds", "valid BLEU", "test BLEU"),
+    ),
+    "keep": ({"ablation-narrow": ("reference", "keep 0.2", "keep 0.35", "keep 0.65", "keep 0.8")}, VALID),
+    "sharing": (
+        {
+            "ablation-narrow": (
+                *("reference", "one random weight a layer", "one random weight for both stacks"),
+                *("one random vector for all", "one mask for all layers"),
+            )
+        },
+        VALID,
+    ),
+    "width": (
+        {"ablation-narrow": ("reference", "6+6 layers"), "ablation": ("reference",)},
+        ("run", "results", "valid BLEU", "valid brevity penalty", "file, kB", "minutes"),
+    ),
+    "second corpus": ({"tatoeba": (), "box": ()}, TEST),
+}
+"""The tables of docs/results/README.md, as those of ``SHOWN``; they have runs without scores of the test set, too."""
 ENOUGH = 0.9
 """Of the dense model's BLEU, for the smallest files."""
 CURVES = 16
@@ -71,6 +117,18 @@ def has_effects_drawn(rows: Sequence[Row], base: Optional[Row]) -> bool:
     return len(rows) > CURVES and bool(effects(rows, base))
 
 
+def _finding(studies: Mapping[str, Collection[str]], columns: Sequence[str]) -> Iterator[str]:
+    """The table of some runs, or all where none is named; effects and shares are against those of the first study."""
+    files = [STUDIES / f"{name}.toml" for name in studies]
+    done = [rows_of(file) if file.is_file() else [] for file in files]
+    rows = [row for each, runs in zip(done, studies.values()) for row in each if not runs or row.run.name in runs]
+    base = base_of(files[0], done[0]) if done[0] else None
+    lines = [cells(row, base, best_dense(rows)) for row in rows]
+    used = [name for name in columns if any(line.get(name) for line in lines)]
+    if rows:
+        yield from markdown.table(used, *([line.get(name, "") for name in used] for line in lines))
+
+
 def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
     """The page of a study, line by line; effects are against its first run, shares against its best dense one."""
     yield f"# {title_of(study)}"
@@ -94,13 +152,22 @@ def curves_of(rows: Sequence[Row], split: str = "valid") -> dict[str, list[list[
     return {row.run.name: first["curve"][split] for row in rows if (first := row.first()) is not None}
 
 
-def sized(rows: Sequence[Row]) -> Iterator[plots.Sized]:
-    """Every model of the rows as a file: bytes against the mean BLEU of the test set, dense ones also rounded."""
+def _from_twins() -> list[Row]:
+    """The tickets whose masks started from a dense model."""
+    study = STUDIES / "twin.toml"
+    return [row for row in rows_of(study) if not row.run.is_dense] if study.is_file() else []
+
+
+def sized(rows: Sequence[Row], masked: str = "masked, ticket") -> Iterator[plots.Sized]:
+    """Every model of the rows as a file: bytes against the mean BLEU of the test set, dense ones also rounded.
+
+    masked: the kind of those that are not dense.
+    """
     for row in rows:
         first = row.first()
         if first is None or "test" not in first:
             continue
-        kind = "dense, float32" if row.run.is_dense else "masked, ticket"
+        kind = "dense, float32" if row.run.is_dense else masked
         if row.run.train_bits is not None:
             kind = f"dense, trained in {row.run.train_bits} bits"
         size, bleu = first["size"]["bytes"], statistics.fmean(row.bleu("test"))
@@ -114,12 +181,17 @@ def sized(rows: Sequence[Row]) -> Iterator[plots.Sized]:
             yield plots.Sized(row.run.name, f"dense, {bits} bits", size, bleu, rounded.brevity("test"))
 
 
-def by_size(points: Sequence[plots.Sized], best: float) -> Iterator[str]:
-    """A table of files, and the smallest of each kind that reach a share of the best dense model's test BLEU."""
+def by_bytes(points: Sequence[plots.Sized], best: float) -> Iterator[str]:
+    """A table of files, the smallest first. best: test BLEU of the dense model that shares are of."""
     rows = [("file", "kind", "kB", "test BLEU", "test brevity penalty", f"share of {best:.2f} BLEU")]
     for p in sorted(points, key=lambda point: point.bytes):
         rows.append((p.name, p.kind, f"{p.bytes / 1000:,.0f}", f"{p.bleu:.2f}", p.brevity, f"{p.bleu / best:.1%}"))
     yield from markdown.table(*rows)
+
+
+def by_size(points: Sequence[plots.Sized], best: float) -> Iterator[str]:
+    """``by_bytes``, and the smallest of each kind that reach a share of the best dense model's test BLEU."""
+    yield from by_bytes(points, best)
     yield ""
     yield "Models in 8 and 4 bits are dense models whose weights were rounded after training."
     yield ""
@@ -160,17 +232,24 @@ def main() -> None:
         files = {STUDIES / f"{name}.toml": runs for name, runs in studies.items()}
         if rows := [row for file, runs in files.items() if file.is_file() for row in tested(file, runs)]:
             markdown.put_table(ROOT / shown_on, "python -m scripts.tables", "\n".join(table(rows, shown=columns)))
+    for finding, (studies, columns) in FINDINGS.items():
+        if lines := list(_finding(studies, columns)):
+            markdown.put_table(RESULTS / "README.md", f"python -m scripts.tables: {finding}", "\n".join(lines))
     for study in sorted(STUDIES.glob("*.toml")):
         rows = rows_of(study)
         if not rows:
             continue
         more: list[str] = []
-        if study.stem == "sizes" and (points := list(sized(rows))):
+        if study.stem == "sizes" and (points := [*sized(rows), *sized(_from_twins(), "masked, from a twin")]):
             dense = best_dense(rows_of(main_study)) if main_study.is_file() else None
             best = statistics.fmean(dense.bleu("test")) if dense else None
             plots.sizes(RESULTS / "sizes-bytes.png", points, best)
             if best:
                 more = ["![BLEU against bytes](sizes-bytes.png)", "", *by_size(points, best)]
+                small = [point for point in points if not point.kind.endswith("float32")]
+                markdown.put_table(
+                    RESULTS / "README.md", "python -m scripts.tables: bytes", "\n".join(by_bytes(small, best))
+                )
         draw(study, rows, RESULTS, more)
     seen = {path.stem: json.loads(path.read_text())["seen"] for path in sorted((RESULTS / "flips").glob("*.json"))}
     if seen:

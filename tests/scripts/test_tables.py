@@ -22,6 +22,7 @@ def _repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (study, tables):
         monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(tables, "STUDIES", tmp_path)
+    monkeypatch.setattr(tables, "FINDINGS", {})
     monkeypatch.setattr(tables, "ROOT", tmp_path)
 
 
@@ -148,6 +149,29 @@ def test_readme_shows_what_was_tested_of_the_main_study(tmp_path: Path, monkeypa
         "The file is a ticket, or a dense model in float32, without dictionaries and tokenizer.",
         "<!-- end of table -->",
         "after",
+    ]
+
+
+def test_findings_show_runs_of_several_studies_beside_the_first_study_s_base(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    one = write(tmp_path).rename(tmp_path / "one.toml")
+    two = write(tmp_path).rename(tmp_path / "two.toml")
+    kept(one, {"reference-s1": result(20, 9), "dense-s1": result(30, 5)})
+    kept(two, {"reference-s1": result(23, 9), "dense-s1": result(31, 5)})
+    shown = {"a finding": ({"one": (), "two": ("reference",), "none": ()}, ("run", "valid BLEU", "effect"))}
+    monkeypatch.setattr(tables, "FINDINGS", shown)
+    page = tmp_path / "results" / "README.md"
+    page.write_text("<!-- table: python -m scripts.tables: a finding -->\n<!-- end of table -->\n")
+    monkeypatch.setattr(sys, "argv", ["tables"])
+    tables.main()
+    assert page.read_text().splitlines()[1:-1] == [
+        "| run | valid BLEU | effect |",
+        "| --- | --- | --- |",
+        "| reference | 20.00 |  |",
+        "| dense | 30.00 | +10.00 |",
+        "| reference | 23.00 | +3.00 |",
     ]
 
 
