@@ -21,7 +21,6 @@ from one_layer_lt import masked_modules, masked_weight, scores_of
 
 from .running import ONCE, PLUGIN, batch, load_model, load_state, train, train_arguments
 
-
 SEED = ["--mask-seed", "7"]
 
 
