@@ -135,8 +135,9 @@ def test_checkpoints_of_before_load_with_a_warning(run: Path, tmp_path: Path, ca
     with pytest.warns(UserWarning, match="do not say what they were trained over"):
         old, new = load_model(tmp_path / "old.pt"), load_model(run / "checkpoint_last.pt")
     assert "does not say what data it was trained on" in caplog.text
+    found = old.state_dict()
     for name, tensor in new.state_dict().items():
-        assert torch.equal(old.state_dict()[name], tensor)
+        assert torch.equal(found[name], tensor)
 
 
 def test_going_on_with_other_text_is_warned_of(

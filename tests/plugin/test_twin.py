@@ -88,19 +88,19 @@ def test_the_twin_is_needed_no_more_once_training_has_begun(data: Path, twin: Pa
     copied = tmp_path / "twin.pt"
     copied.write_bytes(twin.read_bytes())
     flags = [*SIGNS, "--scores-from", str(copied), *TICKET_RECIPE]
-    checkpoint = train(data, tmp_path / "run", *flags, updates=3)
-    resumed = train(data, tmp_path / "halves", *flags, updates=1)
-    resumed = train(data, tmp_path / "halves", *flags, updates=3)
+    train(data, tmp_path / "run", *flags, updates=3)
+    train(data, tmp_path / "halves", *flags, updates=1)
+    train(data, tmp_path / "halves", *flags, updates=3)
     copied.unlink()
     resumed = train(data, tmp_path / "halves", *flags, updates=4)  # without it
     further = train(data, tmp_path / "run", *flags, updates=4)
+    found = load_state(resumed)["model"]
     for name, tensor in load_state(further)["model"].items():
-        assert torch.equal(tensor, load_state(resumed)["model"][name])
-    checkpoint = resumed = further
-    model, again = load_model(checkpoint), load_model(resumed)
+        assert torch.equal(tensor, found[name])
+    model, again = load_model(further), load_model(resumed).state_dict()
     for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, again.state_dict()[name])
-    ticket = from_checkpoint(checkpoint, data)
+        assert torch.equal(tensor, again[name])
+    ticket = from_checkpoint(further, data)
     filled = ticket.model()
     with torch.no_grad():
         torch.testing.assert_close(filled(**batch())[0], model(**batch())[0])
