@@ -42,7 +42,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def checkpoint(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that has learnt a little."""
-    return train(data, tmp_path_factory.mktemp("run"), *TICKET_RECIPE, "--max-tokens", "400", updates=120)
+    return train(
+        data, tmp_path_factory.mktemp("run"), *TICKET_RECIPE, "--max-tokens", "400", "--lr", "1e-2", updates=60
+    )
 
 
 @pytest.fixture(scope="session")

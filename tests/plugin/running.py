@@ -15,7 +15,9 @@ from fairseq_cli import train as fairseq_train
 
 from data_prep.lib import pipeline
 from one_layer_lt.text.subwords import Subword
+from tests.support import composing
 
+composing.install()
 WORDS = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel"]
 PLUGIN = Path(__file__).parents[2] / "fairseq_plugins"
 SIZE = ["--encoder-embed-dim", "16", "--decoder-embed-dim", "16"]
@@ -75,7 +77,9 @@ def batch() -> dict[str, torch.Tensor]:
     }
 
 
-TICKET_RECIPE = ["--no-epoch-checkpoints", "--disable-validation", "--warmup-updates", "1"]
+# Checked and saved at the end of the training, and not at the end of each of its many epochs.
+ONCE = ["--no-epoch-checkpoints", "--save-interval", "1000", "--validate-interval", "1000"]
+TICKET_RECIPE = [*ONCE, "--disable-validation", "--warmup-updates", "1"]
 
 
 def binarised(encoded: Path, source: str, target: str, out: Path, joined_dictionary: bool) -> None:

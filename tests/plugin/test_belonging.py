@@ -49,6 +49,14 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(data, tmp_path_factory.mktemp("run"), *START, *TICKET_RECIPE, updates=4).parent
 
 
+@pytest.fixture(scope="module")
+def trainings(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The checkpoints of one update: by a mask, of a dense model, and of a twin."""
+    folder = tmp_path_factory.mktemp("trainings")
+    kinds: dict[str, list[str]] = {"masked": [], "dense": ["--dense"], "twin": ["--dense", "--twin"]}
+    return {kind: train(data, folder / kind, *flags, *TICKET_RECIPE, updates=1) for kind, flags in kinds.items()}
+
+
 @pytest.mark.parametrize("what", OTHERS)
 def test_resuming_with_another_setting(
     what: str, run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -99,11 +107,10 @@ def other_data(request: pytest.FixtureRequest, data: Path, tmp_path: Path) -> tu
 
 @pytest.mark.parametrize("dense", [False, True])
 def test_other_dictionaries_and_directions(
-    dense: bool, other_data: tuple[Path, str], data: Path, tmp_path: Path
+    dense: bool, other_data: tuple[Path, str], trainings: dict[str, Path]
 ) -> None:
     folder, said = other_data
-    flags = ["--dense"] if dense else []
-    checkpoint = train(data, tmp_path / "run", *flags, *TICKET_RECIPE, updates=1)
+    checkpoint = trainings["dense" if dense else "masked"]
     overrides: dict[str, Any] = {"data": str(folder), "source_lang": None, "target_lang": None}
     with pytest.raises(DoesNotBelong) as refused:
         checkpoint_utils.load_model_ensemble_and_task([str(checkpoint)], arg_overrides=overrides)
@@ -113,9 +120,9 @@ def test_other_dictionaries_and_directions(
             from_checkpoint(checkpoint, folder)
 
 
-def test_a_twin_of_other_data(other_data: tuple[Path, str], data: Path, tmp_path: Path, capsys: Any) -> None:
+def test_a_twin_of_other_data(other_data: tuple[Path, str], trainings: dict[str, Path], capsys: Any) -> None:
     folder, said = other_data
-    twin = train(data, tmp_path / "twin", "--dense", "--twin", *TICKET_RECIPE, updates=1)
+    twin = trainings["twin"]
     with pytest.raises(SystemExit):
         build(folder, "--scores-from", str(twin))
     assert f"--scores-from {twin}: {said}" in capsys.readouterr().err
@@ -128,8 +135,9 @@ def test_checkpoints_of_before_load_with_a_warning(run: Path, tmp_path: Path, ca
     with pytest.warns(UserWarning, match="do not say what they were trained over"):
         old, new = load_model(tmp_path / "old.pt"), load_model(run / "checkpoint_last.pt")
     assert "does not say what data it was trained on" in caplog.text
+    found = old.state_dict()
     for name, tensor in new.state_dict().items():
-        assert torch.equal(old.state_dict()[name], tensor)
+        assert torch.equal(found[name], tensor)
 
 
 def test_going_on_with_other_text_is_warned_of(
@@ -154,10 +162,11 @@ def test_going_on_with_other_text_is_warned_of(
         (["--dense"], "2.pt holds another model than .*1.pt"),
     ],
 )
-def test_averaging_across_trainings(flags: list[str], said: str, data: Path, tmp_path: Path) -> None:
-    for number, changes in ((1, []), (2, flags)):
-        last = train(data, tmp_path / str(number), *TICKET_RECIPE, *changes, updates=1)
-        last.rename(tmp_path / f"{number}.pt")
+def test_averaging_across_trainings(
+    flags: list[str], said: str, trainings: dict[str, Path], data: Path, tmp_path: Path
+) -> None:
+    shutil.copy(trainings["masked"], tmp_path / "1.pt")
+    train(data, tmp_path / "2", *TICKET_RECIPE, *flags, updates=1).rename(tmp_path / "2.pt")
     with pytest.raises(UserError, match=said):
         average([tmp_path / "1.pt", tmp_path / "2.pt"], tmp_path / "mean.pt")
     assert not (tmp_path / "mean.pt").exists()
@@ -178,11 +187,10 @@ def test_what_a_checkpoint_says_of_its_data(run: Path, data: Path, tmp_path: Pat
         distil.check(tmp_path / "named.pt", tmp_path / "other", settings)
 
 
-def test_embeddings_of_a_model_of_other_entries(data: Path, tmp_path: Path) -> None:
-    dense = train(data, tmp_path / "run", "--dense", *TICKET_RECIPE, updates=1)
+def test_embeddings_of_a_model_of_other_entries(trainings: dict[str, Path], data: Path, tmp_path: Path) -> None:
     path = shutil.copytree(data, tmp_path / "other") / "dict.xx.txt"
     path.write_text("".join(reversed(path.read_text().splitlines(keepends=True))))
-    asked = Namespace(kind="model", checkpoint=dense, data=tmp_path / "other", out=tmp_path / "vectors")
+    asked = Namespace(kind="model", checkpoint=trainings["dense"], data=tmp_path / "other", out=tmp_path / "vectors")
     with pytest.raises(
         DoesNotBelong, match="the source dictionary is not the one that the checkpoint was trained with"
     ):

@@ -20,7 +20,7 @@ from fairseq_plugins.ticket import from_checkpoint
 from one_layer_lt import TicketError
 from one_layer_lt.errors import UserError
 
-from .running import load_state, train
+from .running import ONCE, load_state, train
 
 
 @pytest.fixture
@@ -98,10 +98,10 @@ def test_honest_ones_are_read(checkpoint: Path, data: Path, tmp_path: Path) -> N
     flags = [
         "--eval-bleu",
         "--eval-bleu-args",
-        '{"beam": 1}',
+        '{"beam": 1, "max_len_b": 8}',
         "--best-checkpoint-metric",
         "bleu",
-        "--no-epoch-checkpoints",
+        *ONCE,
     ]
     first = train(data, tmp_path / "run", *flags, updates=3)
     load(first)

@@ -19,8 +19,9 @@ from fairseq_plugins.ticket import from_checkpoint
 from one_layer_lt import Ticket
 from tests.support.translators import generate_with
 
-from .running import PLUGIN, batch, load_model, load_state, train, train_arguments
+from .running import ONCE, PLUGIN, batch, load_model, load_state, train, train_arguments
 
+QUIET = [*ONCE, "--disable-validation"]
 DISTILLED = ["--criterion", "distilled_cross_entropy", "--teacher"]
 PAD = 1
 
@@ -91,9 +92,9 @@ def test_evaluation_is_against_the_reference_alone() -> None:
 
 
 def test_a_student_learns_from_a_teacher_and_does_not_keep_it(corpus: Path, tmp_path: Path) -> None:
-    teacher = train(corpus, tmp_path / "teacher", "--dense", updates=60)
-    student = train(corpus, tmp_path / "student", *DISTILLED, str(teacher), updates=8)
-    plain = train(corpus, tmp_path / "plain", updates=8)
+    teacher = train(corpus, tmp_path / "teacher", *QUIET, "--dense", updates=10)
+    student = train(corpus, tmp_path / "student", *QUIET, *DISTILLED, str(teacher), updates=3)
+    plain = train(corpus, tmp_path / "plain", *QUIET, updates=3)
     kept, usual = load_state(student), load_state(plain)
     assert kept.keys() == usual.keys()
     assert kept["model"].keys() == usual["model"].keys()
@@ -112,8 +113,8 @@ def test_distance_by_hand() -> None:
 
 
 def test_layers_are_drawn_to_the_teacher_s_until_an_update(corpus: Path, tmp_path: Path) -> None:
-    twin = train(corpus, tmp_path / "twin", "--dense", "--twin", updates=40)
-    flags = [*DISTILLED, str(twin), "--scores-from", str(twin), "--mask-rule", "sign", "--lr", "1e-3"]
+    twin = train(corpus, tmp_path / "twin", *QUIET, "--dense", "--twin", updates=15)
+    flags = [*QUIET, *DISTILLED, str(twin), "--scores-from", str(twin), "--mask-rule", "sign", "--lr", "2e-3"]
     teacher = load_model(twin)
 
     def apart(*others: str, updates: int) -> float:
@@ -128,13 +129,13 @@ def test_layers_are_drawn_to_the_teacher_s_until_an_update(corpus: Path, tmp_pat
         full = [torch.ones(2, states.shape[0], dtype=torch.bool) for states in own]
         return float(distance(own, theirs, full))
 
-    assert apart("--hidden-weight", "30", updates=20) < 0.97 * apart(updates=20)
+    assert apart("--hidden-weight", "30", updates=10) < 0.97 * apart(updates=10)
     never = apart("--hidden-weight", "30", "--hidden-updates", "1", updates=1)
     assert never == apart("--hidden-weight", "30", "--hidden-updates", "5", updates=1) != apart(updates=1)
 
 
 def test_layers_of_another_number_are_refused(corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    twin = train(corpus, tmp_path / "twin", "--dense", "--encoder-layers", "3", updates=1)
+    twin = train(corpus, tmp_path / "twin", "--dense", "--encoder-layers", "3", *QUIET, updates=1)
     with pytest.raises(SystemExit):
         train(corpus, tmp_path / "run", *DISTILLED, str(twin), "--hidden-weight", "1")
     assert "differ in number or width: leave it out" in capfd.readouterr().err
@@ -177,7 +178,7 @@ def test_a_teacher_that_a_checkpoint_names_is_not_read(
 
 
 def test_loading_a_teacher_leaves_validation_and_chance_alone(corpus: Path, tmp_path: Path) -> None:
-    teacher = train(corpus, tmp_path / "teacher", updates=1)
+    teacher = train(corpus, tmp_path / "teacher", *QUIET, updates=1)
     flags = ["--eval-bleu", "--eval-bleu-args", "{}", *DISTILLED, str(teacher)]
     args = options.parse_args_and_arch(options.get_training_parser(), train_arguments(corpus, tmp_path, *flags))
     config = convert_namespace_to_omegaconf(args)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,12 +13,14 @@ import torch
 from fairseq_plugins.ticket import from_checkpoint
 from one_layer_lt import Ticket, TicketError
 from one_layer_lt.translation import Decoding
+from tests.support.forked import CLIENT, Popen
 from tests.support.translators import GENERATION, hypotheses, raw_test, with_settings
 
 from .running import TICKET_RECIPE, train
 
 STOCK = """
-import sys, torch
+import os, sys, torch
+sys.path[:] = [path for path in sys.path if not os.path.isdir(os.path.join(path, "fairseq_plugins"))]
 state = torch.load(sys.argv[-1], weights_only=True)
 assert state["args"] is None and state["cfg"]["model"]["_name"] == "transformer"
 sys.argv = ["fairseq-generate", sys.argv[1], "--path", sys.argv.pop(), *sys.argv[2:]]
@@ -42,9 +43,9 @@ class TestFolding:
         assert {file.name for file in folder.iterdir()} == {"model.pt", "dict.xx.txt", "dict.yy.txt", "spm.model"}
         for name in ("dict.xx.txt", "dict.yy.txt", "spm.model"):
             assert (folder / name).read_bytes() == (data / name).read_bytes()
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        command = [sys.executable, "-c", STOCK, str(data), *GENERATION, str(folder / "model.pt")]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
+        command = [sys.executable, "-I", "-S", "-c", CLIENT, Popen.server(), "-c", STOCK]  # a fork of what has fairseq
+        command += [str(data), *GENERATION, str(folder / "model.pt")]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
         assert hypotheses(done.stdout) == generated
 

@@ -10,7 +10,7 @@ import torch
 from one_layer_lt.rounding import RoundedWeight, mean_scale, rounded
 from one_layer_lt.trained import parametrized_modules, trained_weight
 
-from .running import batch, build, load_model, load_state, train
+from .running import ONCE, batch, build, load_model, load_state, train
 
 ORIGINAL = ".parametrizations.weight.original"
 FLAGS = ["--dense", "--train-bits", "2", "--share-all-embeddings"]
@@ -47,9 +47,9 @@ def test_generation_uses_the_rounded_weights(corpus: Path) -> None:
 
 
 def test_checkpoints_hold_what_is_trained_and_resume(corpus: Path, tmp_path: Path) -> None:
-    whole = load_state(train(corpus, tmp_path / "whole", *FLAGS, updates=6))["model"]
-    train(corpus, tmp_path / "parts", *FLAGS, updates=3)
-    resumed = load_state(train(corpus, tmp_path / "parts", *FLAGS, updates=6))["model"]
+    whole = load_state(train(corpus, tmp_path / "whole", *FLAGS, *ONCE, updates=4))["model"]
+    train(corpus, tmp_path / "parts", *FLAGS, *ONCE, updates=2)
+    resumed = load_state(train(corpus, tmp_path / "parts", *FLAGS, *ONCE, updates=4))["model"]
     assert all(torch.equal(tensor, whole[name]) for name, tensor in resumed.items())
     assert len(whole["encoder.layers.0.fc1" + ORIGINAL][0].unique()) > 3
     assert not any(name.endswith("fc1.weight") for name in whole)
@@ -59,8 +59,8 @@ def test_checkpoints_hold_what_is_trained_and_resume(corpus: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("bits", [2, 3])
 def test_it_learns(bits: int, corpus: Path, tmp_path: Path) -> None:
-    flags = ["--dense", "--train-bits", str(bits), "--no-epoch-checkpoints", "--max-tokens", "400"]
+    flags = ["--dense", "--train-bits", str(bits), *ONCE, "--max-tokens", "400", "--lr", "1e-2"]
     losses = [
-        load_state(train(corpus, tmp_path, *flags, updates=updates))["extra_state"]["val_loss"] for updates in (1, 100)
+        load_state(train(corpus, tmp_path, *flags, updates=updates))["extra_state"]["val_loss"] for updates in (1, 40)
     ]
     assert losses[1] < losses[0] - 0.5
