@@ -36,8 +36,10 @@ HEAVY = (
     *("sklearn.datasets", "tensorboardX", "fairseq.trainer", "fairseq.tasks.translation"),
     *("fairseq.dataclass.initialize", "fairseq.model_parallel.megatron_trainer", "fairseq.sequence_scorer"),
 )
-MODULES = ("fairseq_cli.", "one_layer_lt", "scripts.", "data_prep.")
-SEEN_BY_IMPORTS = ("PYTHON", "LD_", "OMP_", "MALLOC_", "MKL_", "CUDA")
+OURS = {"one_layer_lt", "fairseq_plugins", "scripts", "data_prep"}  # which the server has not imported
+MODULES = ("fairseq_cli.", "one_layer_lt", "scripts.", "data_prep.", "tests.support.")
+CODE = "import fairseq_cli."
+SEEN_BY_IMPORTS = ("PYTHON", "LD_", "OMP_", "MALLOC_", "MKL_", *(["CUDA"] if torch.version.cuda else []))
 THREADS = "OMP_NUM_THREADS"
 CLIENT = r"""
 import array, json, os, signal, socket, sys
@@ -76,10 +78,12 @@ class Popen(subprocess.Popen):
 
 def fits(words: Sequence[str], folder: Any, environment: Any) -> bool:
     """Whether the command runs a module of ours or fairseq's, and nothing asks for other imports than the server's."""
-    if words[:2] != [sys.executable, "-m"] or not words[2].startswith(MODULES):
+    started = {"-m": MODULES, "-c": CODE}.get(words[1]) if len(words) > 2 and words[0] == sys.executable else None
+    if started is None or not words[2].startswith(started):
         return False
     here = Path(folder or os.getcwd()).resolve()
-    if here != ROOT and any(True for pattern in ("*.py", "*/__init__.py") for _ in here.glob(pattern)):
+    found = {path.stem for path in here.glob("*.py")} | {path.parent.name for path in here.glob("*/__init__.py")}
+    if here != ROOT and found - OURS:
         return False  # they could hide packages
     environment = os.environ if environment is None else environment
     return _seen(environment) == _seen(os.environ) and (THREADS in environment or THREADS not in os.environ)
