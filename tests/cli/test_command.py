@@ -17,10 +17,10 @@ from one_layer_lt import cli
 from one_layer_lt.errors import UserError
 from one_layer_lt.progress import progress
 from tests.plugin.running import train_arguments
-from tests.text.alone import blocked
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "fairseq", "sacrebleu", "numpy", "rich")
+SUBCOMMANDS = ("launch", "compare", "vision")
 
 
 def python(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -29,27 +29,41 @@ def python(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
-def loaded(code: str) -> list[str]:
-    """Which of the heavy packages code imports."""
-    done = python("-c", f"import sys\n{code}\nprint(*(name for name in {HEAVY} if name in sys.modules))")
+def loaded(*steps: str) -> list[list[str]]:
+    """Which of the heavy packages are imported after each of these pieces of code, one after the other."""
+    tell = f"print('>', *(name for name in {HEAVY} if name in sys.modules))"
+    done = python("-c", "\n".join(["import sys", *(line for code in steps for line in (code, tell))]))
     assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()[-1].split()
+    return [line.split()[1:] for line in done.stdout.splitlines() if line.startswith(">")]
 
 
 def test_the_table_loads_nothing() -> None:
-    assert loaded("from one_layer_lt import cli; cli.call(['--help'])") == ["torch", "numpy"]  # asked of the package
-    assert loaded("from one_layer_lt.cli import call; call(['--help'])") == []
-    assert loaded("from one_layer_lt.cli import subcommand; subcommand('launch')") == []
-    assert "fairseq" not in loaded("from one_layer_lt.cli import subcommand; subcommand('compare')")
-    assert "fairseq" not in loaded("from one_layer_lt.cli import subcommand; subcommand('vision')")
+    told = loaded("from one_layer_lt import cli; cli.call(['--help'])")
+    assert told == [["torch", "numpy"]]  # asked of the package
+    subcommands = [f"from one_layer_lt.cli import subcommand; subcommand({name!r})" for name in SUBCOMMANDS]
+    help_, launch, *others = loaded("from one_layer_lt.cli import call; call(['--help'])", *subcommands)
+    assert help_ == launch == []
+    assert len(others) == 2
+    assert all("fairseq" not in names for names in others)
 
 
 def test_the_package_has_its_names_all_the_same() -> None:
-    code = "import one_layer_lt as it; print(sorted(it.__all__) == sorted(set(it.__all__) & set(dir(it))), it.mask_)"
-    assert python("-c", code).stdout.startswith("True <function mask_")
-    assert python("-c", "from one_layer_lt import *; fold_, MaskConfig, __version__").returncode == 0
-    assert python("-c", "import one_layer_lt; one_layer_lt.weights.draw").returncode == 0
-    assert "AttributeError" in python("-c", "import one_layer_lt; one_layer_lt.no_such").stderr
+    anew = "\nfor name in [name for name in sys.modules if name.partition('.')[0] == 'one_layer_lt']: del sys.modules[name]"
+    done = python(
+        "-c",
+        f"import sys{anew}\n".join(
+            [
+                "import one_layer_lt as it; print(sorted(it.__all__) == sorted(set(it.__all__) & set(dir(it))), it.mask_)\n",
+                "from one_layer_lt import *; fold_, MaskConfig, __version__\n",
+                "import one_layer_lt; one_layer_lt.weights.draw\n",
+                "import one_layer_lt; one_layer_lt.no_such\n",
+            ]
+        ),
+    )
+    assert done.stdout.startswith("True <function mask_")
+    assert done.returncode == 1
+    assert "has no attribute 'no_such'" in done.stderr.splitlines()[-1]
+    assert done.stderr.splitlines()[-1].startswith("AttributeError")
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
@@ -96,10 +110,10 @@ def test_the_script_that_stored_commands_name_is_a_subcommand(
 
 
 def test_without_fairseq_a_subcommand_says_what_to_install() -> None:
-    done = blocked(["fairseq"], "from one_layer_lt.cli import main; main()", "score", "--help")
+    done = python("-m", "tests.support.without", "fairseq", "score", "--help")
     said = "error: fairseq is not installed: pip install 'one_layer_lt[fairseq]'\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
-    done = blocked(["fairseq"], "from one_layer_lt.cli import main; main()", "info", "--help")
+    done = python("-m", "tests.support.without", "fairseq", "info", "--help")
     assert (done.returncode, done.stderr) == (0, "")
 
 

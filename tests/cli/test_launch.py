@@ -79,7 +79,7 @@ def _gone(pid: int) -> bool:
 
 
 def test_two_ranks_train_as_one_process_with_twice_the_batch(corpus: Path, tmp_path: Path) -> None:
-    flags = ["--lr", "1e-3", "--max-epoch", "1"]
+    flags = ["--lr", "1e-3", "--max-epoch", "1", "--encoder-layers", "1", "--decoder-layers", "1"]
     arguments = train_arguments(corpus, tmp_path / "pair", *flags, updates=99)
     command = [*COMMAND, "--processes", "2", "--", *arguments, "--log-format", "simple"]
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}

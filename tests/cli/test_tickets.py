@@ -243,6 +243,7 @@ class Endless(io.RawIOBase):
     def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
         self.asked += len(buffer)
         assert self.asked < 1 << 22
+        buffer[:] = bytes(len(buffer))
         return len(buffer)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,13 @@ from one_layer_lt import Ticket
 from one_layer_lt.translation import Decoding
 from tests.text.alone import EXTRAS, blocked
 
+ROOT = Path(__file__).parents[2]
 COMMAND = "from one_layer_lt.cli import main; main()"
+
+
+def without(missing: list[str], *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.support.without", ",".join(missing), *arguments]
+    return subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, text=True, check=False)
 
 
 def test_sentencepieces_take_no_extra(checkpoint: Path, data: Path, ticket: Ticket, tmp_path: Path) -> None:
@@ -18,7 +26,7 @@ def test_sentencepieces_take_no_extra(checkpoint: Path, data: Path, ticket: Tick
     missing = [name for name in EXTRAS if name != "sklearn"]  # fairseq takes it
     done = blocked(missing, COMMAND, "export", str(checkpoint), "--data", str(data), "-o", str(file))
     assert (done.returncode, done.stderr) == (0, "")
-    done = blocked(missing, COMMAND, "translate", str(file), stdin="Alpha bravo.\nGolf.\n")
+    done = without(missing, "translate", str(file), stdin="Alpha bravo.\nGolf.\n")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split("\n")[:-1] == ticket.translator("torch").translate(["Alpha bravo.", "Golf."], Decoding())
 
@@ -30,7 +38,7 @@ def test_ctranslate2_takes_no_fairseq(ticket: Ticket, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split("\n")[:-1] == ticket.translate(["Alpha bravo.", "Golf."])
     arguments = ["convert", str(tmp_path / "toy.ticket"), "-o", str(tmp_path / "folded"), "--to"]
-    done = blocked(missing, COMMAND, *arguments, "ctranslate2", "--quantization", "int8")
+    done = without(missing, *arguments, "ctranslate2", "--quantization", "int8")
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "folded" / "model.bin").is_file()
 
@@ -48,6 +56,6 @@ def test_an_engine_that_is_missing_is_one_line(
     ticket: Ticket, tmp_path: Path, missing: list[str], engine: str, package: str, extra: str
 ) -> None:
     ticket.save(tmp_path / "toy.ticket")
-    done = blocked(missing, COMMAND, "translate", str(tmp_path / "toy.ticket"), "--engine", engine)
+    done = without(missing, "translate", str(tmp_path / "toy.ticket"), "--engine", engine)
     said = f"error: {package} is not installed: pip install 'one_layer_lt[{extra}]'\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", said)

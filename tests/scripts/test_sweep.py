@@ -33,6 +33,8 @@ def toy_flags() -> dict[str, Any]:
     """fairseq-train's, of a short training."""
     size = dict(zip((flag.removeprefix("--") for flag in SIZE[::2]), SIZE[1::2]))
     flags = {"arch": "one_layer_masked_tiny", **size, "optimizer": "adam", "lr": "5e-3", "max-update": 4}
+    flags |= {"encoder-layers": 1, "decoder-layers": 1, "encoder-ffn-embed-dim": 128, "decoder-ffn-embed-dim": 128}
+    flags |= {"max-source-positions": 64, "max-target-positions": 64}  # a model that knows nothing goes on to the end
     flags["required-batch-size-multiple"] = 1
     return {**flags, "max-tokens": 200, "criterion": "label_smoothed_cross_entropy", "no-epoch-checkpoints": True}
 

@@ -2,7 +2,8 @@
 
 Importing torch and fairseq takes seconds, and the tests start hundreds of commands. ``Popen`` starts a small client in
 place of such a command: it has the command's descriptors, environment and folder, hands them on to the server, passes
-signals on, and ends as the command does. What a fork could not show is started as ever: see ``fits``.
+signals on, and ends as the command does; so do the commands that a fork starts. What a fork could not show is started
+as ever: see ``fits``.
 """
 
 from __future__ import annotations
@@ -27,14 +28,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Callable, NoReturn
 
+import torch
+
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = (
     *("torch._dynamo", "torch._meta_registrations", "ctranslate2.converters", "matplotlib.pyplot", "sacrebleu"),
     *("sklearn.datasets", "tensorboardX", "fairseq.trainer", "fairseq.tasks.translation"),
     *("fairseq.dataclass.initialize", "fairseq.model_parallel.megatron_trainer", "fairseq.sequence_scorer"),
 )
-MODULES = ("fairseq_cli.", "one_layer_lt", "scripts.", "data_prep.")
-SEEN_BY_IMPORTS = ("PYTHON", "LD_", "OMP_", "MALLOC_", "MKL_", "CUDA")
+OURS = {"one_layer_lt", "fairseq_plugins", "scripts", "data_prep"}  # which the server has not imported
+MODULES = ("fairseq_cli.", "one_layer_lt", "scripts.", "data_prep.", "tests.support.")
+CODE = "import fairseq_cli."
+SEEN_BY_IMPORTS = ("PYTHON", "LD_", "OMP_", "MALLOC_", "MKL_", *(["CUDA"] if torch.version.cuda else []))
+THREADS = "OMP_NUM_THREADS"
 CLIENT = r"""
 import array, json, os, signal, socket, sys
 server = socket.socket(socket.AF_UNIX)
@@ -72,16 +78,26 @@ class Popen(subprocess.Popen):
 
 def fits(words: Sequence[str], folder: Any, environment: Any) -> bool:
     """Whether the command runs a module of ours or fairseq's, and nothing asks for other imports than the server's."""
-    if words[:2] != [sys.executable, "-m"] or not words[2].startswith(MODULES):
+    started = {"-m": MODULES, "-c": CODE}.get(words[1]) if len(words) > 2 and words[0] == sys.executable else None
+    if started is None or not words[2].startswith(started):
         return False
     here = Path(folder or os.getcwd()).resolve()
-    if here != ROOT and any(True for pattern in ("*.py", "*/__init__.py") for _ in here.glob(pattern)):
+    found = {path.stem for path in here.glob("*.py")} | {path.parent.name for path in here.glob("*/__init__.py")}
+    if here != ROOT and found - OURS:
         return False  # they could hide packages
-    return _seen(os.environ if environment is None else environment) == _seen(os.environ)
+    environment = os.environ if environment is None else environment
+    return _seen(environment) == _seen(os.environ) and (THREADS in environment or THREADS not in os.environ)
 
 
-def _seen(environment: Any) -> dict[str, str]:
-    return {key: value for key, value in environment.items() if key.startswith(SEEN_BY_IMPORTS) and "IOENC" not in key}
+def _seen(environment: Any) -> dict[str, Any]:
+    """What a fork could not follow; the number of threads it can."""
+    apart = (THREADS, "PYTHONPATH", "PYTHONIOENCODING")
+    seen = {key: value for key, value in environment.items() if key.startswith(SEEN_BY_IMPORTS) and key not in apart}
+    return {**seen, "paths": [path for path in _paths(environment) if path != str(ROOT)]}
+
+
+def _paths(environment: Any) -> list[str]:
+    return [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
 
 
 def serve(address: str) -> NoReturn:
@@ -93,20 +109,27 @@ def serve(address: str) -> NoReturn:
         listening.bind(f"{address}.new")
         listening.listen(64)
         os.rename(f"{address}.new", address)  # its sign that it is ready
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, _collect)  # were they ignored, their processor time would be counted nowhere
         while True:
             ready, _, _ = select.select([listening, 0], [], [])
             if 0 in ready:
+                _collect()
                 os._exit(0)
             client, _ = listening.accept()
             if os.fork() == 0:
                 listening.close()
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                _attend(client)
+                _attend(client, address)
             client.close()
 
 
-def _attend(client: socket.socket) -> NoReturn:
+def _collect(*_: object) -> None:
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _attend(client: socket.socket, address: str) -> NoReturn:
     """Run what a client asks for in a fork, and tell the client how it ended."""
     length, rights, _, _ = client.recvmsg(8, socket.CMSG_SPACE(4 * 256))
     given = array.array("i")
@@ -119,6 +142,8 @@ def _attend(client: socket.socket) -> NoReturn:
     pid = os.fork()
     if pid == 0:
         client.close()
+        Popen.server = staticmethod(lambda: address)
+        subprocess.Popen = Popen  # type: ignore[misc]
         _become(asked, list(given))
     for handle in given:
         os.close(handle)
@@ -142,10 +167,13 @@ def _become(asked: dict[str, Any], given: list[int]) -> NoReturn:
     for handle, number in zip(high, asked["handles"]):
         os.dup2(handle, number, inheritable=True)
     os.closerange(512, 1024)
+    before = _paths(os.environ)
     os.environ.clear()
     os.environ.update(asked["environment"])
     os.chdir(asked["folder"])
-    sys.path[0] = asked["folder"]
+    sys.path[:] = [asked["folder"], *_paths(os.environ), *(path for path in sys.path[1:] if path not in before)]
+    if THREADS in os.environ:
+        torch.set_num_threads(int(os.environ[THREADS]))
     tempfile.tempdir = None
     finish(lambda: python(asked["arguments"]))
 
