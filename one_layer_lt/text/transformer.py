@@ -48,9 +48,9 @@ def sinusoids(positions: int, width: int) -> Tensor:
 
 def _stack(settings: Mapping[str, Any], side: str, text: str, words: int) -> nn.Module:
     width = settings[f"{side}_embed_dim"]
-    stack = _module(embed_tokens=nn.Embedding(words, width))
+    stack = _module(embed_tokens=_embedding(words, width))
     if settings[f"{side}_learned_pos"] and not settings["no_token_positional_embeddings"]:
-        stack.embed_positions = nn.Embedding(settings[f"max_{text}_positions"] + PAD + 1, width)
+        stack.embed_positions = _embedding(settings[f"max_{text}_positions"] + PAD + 1, width)
     if settings["layernorm_embedding"]:
         stack.layernorm_embedding = nn.LayerNorm(width)
     memory = settings["encoder_embed_dim"] if side == "decoder" else None
@@ -59,6 +59,11 @@ def _stack(settings: Mapping[str, Any], side: str, text: str, words: int) -> nn.
     if settings[f"{side}_normalize_before"] and not (side == "decoder" and settings["no_decoder_final_norm"]):
         stack.layer_norm = nn.LayerNorm(width)
     return stack
+
+
+def _embedding(numbers: int, width: int) -> nn.Embedding:
+    # With a weight of its own: to draw one on ``meta``, torch would import its compiler, for as long as all of torch.
+    return nn.Embedding(numbers, width, _weight=torch.empty(numbers, width))
 
 
 def _layer(width: int, inner: int, memory: int | None) -> nn.Module:

@@ -129,6 +129,12 @@ class TestSpecification:
         assert expected.std() > 0.05
         torch.testing.assert_close(torch.tensor(scored.log_probs), expected, rtol=1e-4, atol=1e-4)
 
+    def test_the_skeleton_draws_no_embedding(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On ``meta`` that imports torch's compiler, which would double the time to the first translation."""
+        ticket = ticket_of(encoder_learned_pos=True)
+        monkeypatch.setattr(torch.nn.init, "normal_", None)
+        assert skeleton(ticket).get_parameter("encoder.embed_positions.weight").is_meta
+
     @pytest.mark.parametrize("variant", [*VARIANTS, *FURTHER])
     def test_the_skeleton_is_fairseq_s(self, variant: str) -> None:
         """Names, shapes and ties."""
