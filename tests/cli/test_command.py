@@ -48,18 +48,17 @@ def test_the_table_loads_nothing() -> None:
 
 
 def test_the_package_has_its_names_all_the_same() -> None:
-    anew = "\nfor name in [name for name in sys.modules if name.partition('.')[0] == 'one_layer_lt']: del sys.modules[name]"
-    done = python(
-        "-c",
-        f"import sys{anew}\n".join(
-            [
-                "import one_layer_lt as it; print(sorted(it.__all__) == sorted(set(it.__all__) & set(dir(it))), it.mask_)\n",
-                "from one_layer_lt import *; fold_, MaskConfig, __version__\n",
-                "import one_layer_lt; one_layer_lt.weights.draw\n",
-                "import one_layer_lt; one_layer_lt.no_such\n",
-            ]
-        ),
-    )
+    anew = """
+import sys
+for name in list(sys.modules):
+    if name.partition(".")[0] == "one_layer_lt":
+        del sys.modules[name]
+"""
+    named = "sorted(it.__all__) == sorted(set(it.__all__) & set(dir(it)))"
+    steps = [f"import one_layer_lt as it; print({named}, it.mask_)"]
+    steps += ["from one_layer_lt import *; fold_, MaskConfig, __version__"]
+    steps += [f"import one_layer_lt; one_layer_lt.{name}" for name in ("weights.draw", "no_such")]
+    done = python("-c", anew.join(steps))
     assert done.stdout.startswith("True <function mask_")
     assert done.returncode == 1
     assert "has no attribute 'no_such'" in done.stderr.splitlines()[-1]

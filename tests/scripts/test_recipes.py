@@ -21,6 +21,7 @@ from tests.plugin.running import SIZE, binarised
 STUDIES = sorted((ROOT / "scripts" / "studies").glob("*.toml"))
 SMALL = [*SIZE, "--max-update", "40", "--warmup-updates", "5", "--lr", "5e-3", "--max-tokens", "500", "--cpu"]
 SMALL += ["--required-batch-size-multiple", "1", "--disable-validation", "--log-format", "json", "--log-interval", "10"]
+SMALL += ["--encoder-layers", "1", "--decoder-layers", "1", "--no-save"]
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=[path.stem for path in STUDIES])
