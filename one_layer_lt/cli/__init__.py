@@ -34,7 +34,7 @@ GROUPS = {
         "translate": ("one_layer_lt.cli.translate", "translate standard input with tickets"),
         "controls": ("one_layer_lt.cli.controls", "tell whether the masks matter, by tickets with other masks"),
         "tickets": ("one_layer_lt.cli.tickets", "list the tickets that come with the package"),
-        "convert": ("one_layer_lt.cli.convert", "make a dense model for fairseq or CTranslate2 of a ticket"),
+        "convert": ("one_layer_lt.cli.convert", "make a web page of a ticket, or a model for CTranslate2 or fairseq"),
     },
     "Training": {
         "make": ("fairseq_plugins.commands.make", "make a ticket or a web page of your own text, from first to last"),

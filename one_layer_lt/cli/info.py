@@ -1,7 +1,7 @@
 """Show what a ticket holds, and its size, against the dense model and the entropy bound.
 
 one-layer-lt info m30k.ticket
-one-layer-lt info m30k.ticket --model-card README.md      # its card, for Hugging Face
+one-layer-lt info m30k.ticket --model-card card.md        # its card, for Hugging Face
 one-layer-lt info m30k.ticket --overlap                   # do layers that share a random weight choose the same masks?
 one-layer-lt info seed1.ticket --overlap-with seed2.ticket -o overlap.json
 

@@ -122,7 +122,7 @@ def test_where_the_lock_fits_nothing_is_installed_without_a_hash(clone: Clone) -
     assert all("--no-deps" in command for command in installs)
     assert "--require-hashes -r" in installs[0]
     (project,) = installs[1:]
-    assert project.endswith(f"install --no-deps --no-build-isolation -e {clone.root}")
+    assert project.endswith(f"install --no-compile --no-deps --no-build-isolation -e {clone.root}")
     (clone.root / "requirements" / "test.txt").write_text("torch==3 --hash=sha256:1\n")
     clone.source()
     assert any("--require-hashes" in command for command in clone.commands())  # another lock, another environment
