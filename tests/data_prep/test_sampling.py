@@ -87,6 +87,7 @@ def test_copies(corpus: Path, tmp_path: Path, recipe: Recipe, monkeypatch: pytes
     assert (made.settings.samples, made.settings.alpha, made.settings.seed) == (3, 0.2, 1)
     assert not {"samples", "alpha", "seed", "added"} & set((tmp_path / "plain/data.json").read_text().split('"'))
     changed = {name for name in plain.sha256 if plain.sha256[name] != made.sha256[name]}
+    changed -= {"preprocess.log"}  # it may name the folder: how much fairseq says follows from the tests before
     assert changed == {f"train.de-en.{language}.{part}" for language in ("de", "en") for part in ("bin", "idx")}
     copies = {}
     for language in ("de", "en"):
