@@ -199,18 +199,23 @@ class Trainer:
 
     def accuracy(self, split: Split) -> float:
         """The fraction of a split that is classified rightly."""
-        return self.measured(split)[0]
+        return sum(int((logits.argmax(1) == labels).sum()) for logits, labels in self._predicted(split)) / len(split)
 
     def measured(self, split: Split) -> tuple[float, float]:
         """The accuracy on a split, and the mean cross-entropy in nats."""
-        self.model.eval()
         right, nats = 0, 0.0
-        with torch.no_grad(), self._precision():
-            for images, labels in split.batches(_TEST_BATCH, generator=None):
-                logits, labels = self.model(self.normal(images)).float(), labels.to(self.device)
-                right += int((logits.argmax(1) == labels).sum())
-                nats += float(functional.cross_entropy(logits, labels, reduction="sum"))
+        for logits, labels in self._predicted(split):
+            right += int((logits.argmax(1) == labels).sum())
+            nats += float(functional.cross_entropy(logits, labels, reduction="sum"))
         return right / len(split), nats / len(split)
+
+    def _predicted(self, split: Split) -> Iterator[tuple[Tensor, Tensor]]:
+        """Logits, float32, and labels of each batch."""
+        self.model.eval()
+        for images, labels in split.batches(_TEST_BATCH, generator=None):
+            with torch.no_grad(), self._precision():
+                logits = self.model(self.normal(images)).float()
+            yield logits, labels.to(self.device)
 
     def _precision(self) -> Any:
         return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
