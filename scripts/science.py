@@ -72,10 +72,7 @@ def tables(page: Path, results: Path) -> None:
 
 
 def _table(rows: Sequence[Cells]) -> Iterator[str]:
-    columns = [
-        name for name in dict.fromkeys(name for row in rows for name in row) if any(row.get(name) for row in rows)
-    ]
-    return markdown.table(columns, *([row.get(name, "") for name in columns] for row in rows))
+    return markdown.table_of(markdown.used(dict.fromkeys(name for row in rows for name in row), rows), rows)
 
 
 def experiment_tables(measured: Measured) -> dict[str, str]:

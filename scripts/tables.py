@@ -93,8 +93,8 @@ def table(rows: Sequence[Row], base: Optional[Row] = None, shown: Collection[str
     """The ``cells`` of some rows in Markdown, and what they mean: of the columns to be shown, those that have any."""
     dense = best_dense(rows)
     lines = [cells(row, base, dense) for row in rows]
-    used = [name for name in shown if any(line.get(name) for line in lines)]
-    yield from markdown.table(used, *([line.get(name, "") for name in used] for line in lines))
+    used = markdown.used(shown, lines)
+    yield from markdown.table_of(used, lines)
     yield ""
     scores = [score for row in rows if (score := row.score()) is not None and "bleu" in score]
     signatures = dict.fromkeys(score["bleu"]["signature"] for score in scores)
@@ -124,9 +124,8 @@ def _finding(studies: Mapping[str, Collection[str]], columns: Sequence[str]) -> 
     rows = [row for each, runs in zip(done, studies.values()) for row in each if not runs or row.run.name in runs]
     base = base_of(files[0], done[0]) if done[0] else None
     lines = [cells(row, base, best_dense(rows)) for row in rows]
-    used = [name for name in columns if any(line.get(name) for line in lines)]
     if rows:
-        yield from markdown.table(used, *([line.get(name, "") for name in used] for line in lines))
+        yield from markdown.table_of(markdown.used(columns, lines), lines)
 
 
 def page(study: Path, rows: Sequence[Row]) -> Iterator[str]:
