@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from fairseq_plugins.checkpoints import load, save
+from fairseq_plugins.commands.prune import MASK
 from one_layer_lt import terminal
 from one_layer_lt.cli.parser import Parser
 from one_layer_lt.errors import UserError
@@ -31,7 +32,7 @@ from one_layer_lt.rounding import BITS, ScaleOf, best_scale, integers, largest, 
 from one_layer_lt.ticket.planes import compress
 
 FLOAT = 32
-ORIGINAL, MASK = ".parametrizations.weight.original", ".parametrizations.weight.0.mask"
+ORIGINAL = ".parametrizations.weight.original"
 
 
 def size(tensors: dict[str, Tensor], bits: int, scale_of: ScaleOf = best_scale) -> int:

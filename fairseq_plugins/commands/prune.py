@@ -94,11 +94,15 @@ def start_round(folder: Path, previous: Path, kept_state: Path, keep: float, sco
     if (folder / LAST).is_file():
         return
     try:
-        masked = prune_(_model(previous / LAST), keep, scope).state_dict()
+        pruned = prune_(_model(previous / LAST), keep, scope)
     except ValueError as error:  # weights that are not finite
         raise UserError(f"{previous / LAST}: {error}") from error
-    state = load(kept_state)
-    state["model"].update({name: tensor for name, tensor in masked.items() if name.endswith(MASK)})
+    put_masked(folder, load(kept_state), pruned)
+
+
+def put_masked(folder: Path, state: dict[str, Any], pruned: nn.Module) -> None:
+    """Put a state under the masks of a pruned model into ``folder``, for fairseq-train to resume from."""
+    state["model"].update((name, mask) for name, mask in pruned.state_dict().items() if name.endswith(MASK))
     folder.mkdir(exist_ok=True)
     write_state(folder / LAST, state)
 

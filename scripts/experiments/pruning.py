@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from one_layer_lt import markdown
-from one_layer_lt.files import write_json, write_state
+from one_layer_lt.files import write_json
 from one_layer_lt.lab.controls import randomly_pruned
 from scripts import plots
 from scripts.results import ROOT
@@ -81,10 +81,7 @@ def _start(folder: Path, name: str, pruned: Path, rewind: Path) -> None:
             averages["exp_avg_sq"].zero_()
     else:
         model = randomly_pruned(model, seed=1)
-    masks = {name: mask for name, mask in model.state_dict().items() if name.endswith(prune.MASK)}
-    state["model"].update(masks)
-    folder.mkdir(exist_ok=True)
-    write_state(folder / prune.LAST, state)
+    prune.put_masked(folder, state, model)
 
 
 def _measured(folder: Path, data: str) -> dict[str, Any]:
